@@ -1,0 +1,12 @@
+//! What both planes need and neither owns: upstream groups and their health,
+//! names, logs, sockets, the clock and the worker's own state.
+
+pub mod clock;
+pub mod health;
+pub mod log;
+pub mod net;
+pub mod plan;
+pub mod resolver;
+pub mod stats;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,15 @@
+//! Addresses, listeners and streams.
+
+mod address;
+mod deadline;
+mod listen;
+mod proxy_protocol;
+mod relay;
+mod stream;
+
+pub use address::Address;
+pub use deadline::{Deadline, Timeout};
+pub use listen::{ListenOptions, Listener, ListenerKey, Protocol, bind};
+pub use proxy_protocol::{ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2};
+pub use relay::{Direction, Relayed, relay};
+pub use stream::Stream;

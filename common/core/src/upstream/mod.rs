@@ -1,0 +1,16 @@
+//! Upstream groups: one implementation for stream and http.
+//!
+//! A [`Group`] and its [`Peer`]s are shared by all workers (atomics only); a
+//! [`Balancer`] is one worker's own view that picks. Every pick is a [`Lease`].
+
+mod balancer;
+mod group;
+mod lease;
+mod peer;
+mod settings;
+
+pub use balancer::{Balancer, Choice, NoPeer, Tried};
+pub use group::Group;
+pub use lease::Lease;
+pub use peer::{Availability, Peer, State};
+pub use settings::{DIRECTIVES, Keepalive, Method, Server, Settings, Sticky};

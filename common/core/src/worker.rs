@@ -1,0 +1,148 @@
+//! One worker thread's own state: connections in progress, shared buffers,
+//! log buffers. Nothing here is shared with another thread.
+
+use crate::log::Writer;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+/// What every connection of a worker thread can reach.
+pub struct Context {
+    /// 0-based number of the thread.
+    pub id: usize,
+    pub connections: Connections,
+    pub scratch: Scratch,
+    pub logs: Writer,
+}
+
+/// The newest generation's state of a plane on this worker.
+pub struct Current<T>(RefCell<Rc<T>>);
+
+impl<T> Current<T> {
+    pub fn new(value: Rc<T>) -> Current<T> {
+        Current(RefCell::new(value))
+    }
+
+    pub fn load(&self) -> Rc<T> {
+        self.0.borrow().clone()
+    }
+
+    pub fn replace(&self, value: Rc<T>) {
+        self.0.replace(value);
+    }
+}
+
+/// Number of a connection, unique in the process: `*7` in logs, `$connection`.
+pub fn next_connection_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The worker's connections: their number is bounded by `worker_connections`,
+/// and all are woken when the worker starts to drain.
+#[derive(Default)]
+pub struct Connections {
+    limit: Cell<usize>,
+    active: Cell<usize>,
+    draining: Cell<bool>,
+    wakers: RefCell<Vec<Option<Waker>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+/// One counted connection; dropping it frees its place.
+pub struct Ticket {
+    place: usize,
+    context: Rc<Context>,
+}
+
+impl Context {
+    /// A place for one more connection, or `None` when `worker_connections` are in use.
+    pub fn admit(self: &Rc<Self>) -> Option<Ticket> {
+        let connections = &self.connections;
+        if connections.active.get() >= connections.limit.get() {
+            return None;
+        }
+        connections.active.set(connections.active.get() + 1);
+        let mut wakers = connections.wakers.borrow_mut();
+        let place = connections.free.borrow_mut().pop().unwrap_or_else(|| {
+            wakers.push(None);
+            wakers.len() - 1
+        });
+        Some(Ticket { place, context: self.clone() })
+    }
+}
+
+impl Connections {
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.set(limit);
+    }
+
+    pub fn active(&self) -> usize {
+        self.active.get()
+    }
+
+    /// A graceful stop has begun: finish what runs, keep nothing idle.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Begins to drain and wakes every connection that asked for it.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.wake_all();
+    }
+
+    /// Wakes every connection, so that idle ones look at what has changed.
+    pub fn wake_all(&self) {
+        for waker in self.wakers.borrow_mut().iter_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// Wakes `waker`'s task once when the worker drains or changes its generation.
+    pub fn watch(&self, waker: &Waker) {
+        if let Some(slot) = self.context.connections.wakers.borrow_mut().get_mut(self.place) {
+            match slot {
+                Some(old) if old.will_wake(waker) => {}
+                _ => *slot = Some(waker.clone()),
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let connections = &self.context.connections;
+        connections.active.set(connections.active.get() - 1);
+        if let Some(slot) = connections.wakers.borrow_mut().get_mut(self.place) {
+            *slot = None;
+        }
+        connections.free.borrow_mut().push(self.place);
+    }
+}
+
+/// Buffers that a worker lends for the time between two awaits.
+pub struct Scratch {
+    read: RefCell<Box<[u8]>>,
+}
+
+/// Size of the buffer that every read of the worker goes through.
+pub const READ_BUFFER: usize = 64 * 1024;
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch { read: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()) }
+    }
+}
+
+impl Scratch {
+    /// Lends the shared read buffer. `use_it` cannot await, so nobody else can want it meanwhile.
+    pub fn with_read<R>(&self, use_it: impl FnOnce(&mut [u8]) -> R) -> R {
+        use_it(&mut self.read.borrow_mut())
+    }
+}

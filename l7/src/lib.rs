@@ -1,0 +1,7 @@
+//! The http plane.
+
+mod plan;
+mod worker;
+
+pub use plan::Plan;
+pub use worker::{Worker, serve};
