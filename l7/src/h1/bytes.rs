@@ -1,0 +1,41 @@
+//! Positions in a message's buffer, and the character classes of RFC 9110.
+
+/// A range of a message's buffer. Messages are bounded well below 4 GiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    pub start: u32,
+    pub len: u32,
+}
+
+impl Slice {
+    pub fn new(start: usize, end: usize) -> Slice {
+        Slice { start: start as u32, len: end.saturating_sub(start) as u32 }
+    }
+
+    /// The bytes; empty when the buffer is shorter than the slice says.
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        buffer.get(start..start + self.len as usize).unwrap_or_default()
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// `token` of RFC 9110 section 5.6.2.
+pub fn is_token(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// Digits only, no sign, no overflow.
+pub fn parse_decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}

@@ -1,0 +1,16 @@
+//! HTTP/1 without I/O: bytes in, events and bytes out.
+//!
+//! Strict where request smuggling lives (RFC 9112), faithful to nginx where
+//! clients depend on it. Knows nothing of sockets, routes or peers.
+
+mod bytes;
+mod chunked;
+mod head;
+mod request;
+mod response;
+
+pub use bytes::{Slice, is_token, parse_decimal};
+pub use chunked::{ChunkError, Chunked, Event};
+pub use head::{Header, Known};
+pub use request::{BadRequest, ConnectionOption, Limits, Method, Request, RequestBody, Version};
+pub use response::{BadResponse, Framing, Response};

@@ -1,0 +1,81 @@
+//! `proxy_pass`: the request goes to a peer, the response comes back.
+
+use crate::variables::Variable;
+use ahash::AHashSet;
+use fairlead_conf::Template;
+use fairlead_core::net::Address;
+use std::time::Duration;
+
+/// What the `proxy_*` directives of a location compile to.
+pub struct Proxy {
+    pub target: Target,
+    /// The URI part of `proxy_pass`: replaces the location's prefix of the normalised path.
+    /// `None` passes the client's request target as it was sent.
+    pub uri: Option<Box<str>>,
+    /// Text of `$proxy_host`: host of the URL, with the port when it is written and not 80.
+    pub host: Box<str>,
+    /// `$proxy_port`.
+    pub port: Box<str>,
+    /// `proxy_http_version 1.1` (false: 1.0).
+    pub http11: bool,
+    pub method: Option<Template<Variable>>,
+    /// `proxy_set_header`, with the defaults (`Host $proxy_host`; in 1.0 `Connection close`)
+    /// put in front where they are not overridden. An empty value leaves the field out.
+    pub set_headers: Vec<(Box<str>, Template<Variable>)>,
+    /// Lower-case names of client fields that are not passed because `set_headers` sets them.
+    pub overridden: AHashSet<Box<[u8]>>,
+    /// Lower-case names of peer fields that clients do not see, beyond nginx's fixed ones.
+    pub hidden: AHashSet<Box<[u8]>>,
+    /// Lower-case names that `proxy_pass_header` lets through (`server`, `date`, …).
+    pub passed: AHashSet<Box<[u8]>>,
+    pub pass_request_headers: bool,
+    pub pass_request_body: bool,
+    pub connect_timeout: Duration,
+    pub send_timeout: Duration,
+    pub read_timeout: Duration,
+    pub bind: Option<Address>,
+    pub socket_keepalive: bool,
+    pub ignore_client_abort: bool,
+    /// Longest response head: `proxy_buffer_size`.
+    pub buffer_size: usize,
+    pub next: NextUpstream,
+    /// `proxy_redirect` rules, in order; empty is `off`.
+    pub redirects: Vec<Redirect>,
+}
+
+pub enum Target {
+    /// Index into [`crate::plan::Plan::groups`].
+    Group(usize),
+    /// Variables in `proxy_pass`: rendered for each request to `http://host[:port][uri]`; a host
+    /// that names a group uses it, others are looked up through `resolver`.
+    Variables(Template<Variable>),
+}
+
+/// One `proxy_redirect FROM TO`.
+pub struct Redirect {
+    pub from: Template<Variable>,
+    pub to: Template<Variable>,
+}
+
+/// `proxy_next_upstream*`.
+#[derive(Clone, Copy, Debug)]
+pub struct NextUpstream {
+    pub error: bool,
+    pub timeout: bool,
+    pub invalid_header: bool,
+    pub non_idempotent: bool,
+    /// Bit per status: 500, 502, 503, 504, 403, 404, 429 in this order.
+    pub statuses: u8,
+    /// 0 is no limit.
+    pub tries: u32,
+    /// Zero is no limit.
+    pub time: Duration,
+}
+
+impl NextUpstream {
+    pub const STATUSES: [u16; 7] = [500, 502, 503, 504, 403, 404, 429];
+
+    pub fn status(&self, status: u16) -> bool {
+        Self::STATUSES.iter().position(|&known| known == status).is_some_and(|bit| self.statuses & (1 << bit) != 0)
+    }
+}

@@ -1,0 +1,46 @@
+//! A response made here rather than by a peer: errors, redirects, files.
+
+use std::borrow::Cow;
+use std::fs::File;
+
+/// What a content phase answers. Sending it adds `Server`, `Date`, `Connection` and what
+/// `add_header`-like features add.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: Option<Cow<'static, [u8]>>,
+    /// Seconds since 1970.
+    pub last_modified: Option<u64>,
+    pub location: Option<Vec<u8>>,
+    /// Further fields, in order, after the ones above.
+    pub headers: Vec<(Cow<'static, str>, Vec<u8>)>,
+    pub body: Body,
+    /// Close the connection after it.
+    pub close: bool,
+}
+
+#[derive(Debug, Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Bytes(Cow<'static, [u8]>),
+    /// The first `length` bytes of an open file.
+    File {
+        file: File,
+        length: u64,
+    },
+}
+
+impl Body {
+    pub fn len(&self) -> u64 {
+        match self {
+            Body::Empty => 0,
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File { length, .. } => *length,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
