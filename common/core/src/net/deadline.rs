@@ -46,7 +46,8 @@ impl Deadline {
             return Poll::Ready(Timeout);
         }
         // A timer that fires no later than we need, and has not fired: nothing to do.
-        if self.armed > now && self.armed <= self.at {
+        let running = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
+        if running && self.armed <= self.at {
             return Poll::Pending;
         }
         self.arm(now, cx);
@@ -54,19 +55,37 @@ impl Deadline {
     }
 
     fn arm(&mut self, now: Tick, cx: &mut Context<'_>) {
-        // One millisecond over: the timer's clock is finer than `tick`'s.
-        let wait = self.at.since(now) + Duration::from_millis(1);
-        self.armed = now.after(wait);
+        // `tick` lags the timer's clock by up to a kernel tick; firing early only arms it again.
+        let until = tokio::time::Instant::now() + self.at.since(now);
+        self.armed = self.at;
         let sleep = match &mut self.sleep {
             Some(sleep) => {
-                let until = sleep.deadline().max(tokio::time::Instant::now());
-                let _ = until;
-                sleep.as_mut().reset(tokio::time::Instant::now() + wait);
+                sleep.as_mut().reset(until);
                 sleep
             }
-            none => none.insert(Box::pin(tokio::time::sleep(wait))),
+            none => none.insert(Box::pin(tokio::time::sleep_until(until))),
         };
-        // Just armed for the future: polling it registers the task and cannot be ready.
-        let _ = sleep.as_mut().poll(cx);
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn fires_once_its_time_has_come_however_often_it_moves() {
+        let mut deadline = Deadline::default();
+        let start = tick();
+        deadline.set(Duration::from_secs(60));
+        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        deadline.set(Duration::from_millis(20));
+        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        deadline.set(Duration::from_millis(60));
+        assert_eq!(poll_fn(|cx| deadline.poll(cx)).await, Timeout);
+        assert!(tick().since(start) >= Duration::from_millis(60));
     }
 }

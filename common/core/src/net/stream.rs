@@ -4,8 +4,11 @@
 
 use crate::net::Address;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 #[derive(Debug)]
@@ -39,7 +42,34 @@ impl Stream {
         }
     }
 
-    /// Never blocks.
+    /// Reads what is there. A read that does not fill the buffer has drained the socket, and the
+    /// next poll waits for an event without asking the kernel again.
+    ///
+    /// # Errors
+    /// Those of `recv`.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let read = either!(self, stream => Pin::new(stream).poll_read(cx, &mut buffer));
+        read.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Writes what fits.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    /// Writes what fits of several slices.
+    ///
+    /// # Errors
+    /// Those of `writev`.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    /// Never blocks. Costs a system call that says `WouldBlock` after a short read: prefer `poll_read`.
     ///
     /// # Errors
     /// `WouldBlock`, and those of `recv`.
@@ -55,12 +85,13 @@ impl Stream {
         either!(self, stream => stream.try_write(bytes))
     }
 
-    /// Never blocks.
-    ///
-    /// # Errors
-    /// `WouldBlock`, and those of `writev`.
-    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, stream => stream.try_write_vectored(slices))
+    /// Whether the other side has closed or broken the connection; looks without taking bytes.
+    pub fn is_ended(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        match socket2::SockRef::from(self).peek(&mut byte) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
