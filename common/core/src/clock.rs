@@ -6,6 +6,10 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod local;
+
+pub use local::{push_time_error, push_time_iso8601, push_time_local, push_time_syslog};
+
 /// Milliseconds on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tick(pub u64);

@@ -1,7 +1,10 @@
-//! Access logs: escaping, buffering per worker, files and syslog.
+//! What an access log line is made of: escaping as nginx does it, and the
+//! handle of the place it goes to. Lines wait in a [`Writer`](crate::log::Writer).
 
 use crate::log::registry::Destination;
+use crate::log::sink::Sink;
 use fairlead_conf::Word;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `escape=` of `log_format`.
@@ -22,24 +25,133 @@ pub struct Format {
     pub text: Vec<Word>,
 }
 
-/// Appends a variable's value as the format's escape mode writes it; `None` is a value that
-/// does not exist (`-` in the default mode).
-pub fn push_escaped(_escape: Escape, _value: Option<&[u8]>, _out: &mut Vec<u8>) {}
-
-/// Where the lines of one `access_log` go. Cheap to clone.
+/// Where the lines of one `access_log` go. Cheap to clone, and valid across reopening.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     pub destination: Destination,
     pub buffer: Option<usize>,
     pub flush: Option<Duration>,
+    pub(super) sink: Arc<Sink>,
 }
 
-/// One worker's buffered lines of all access logs.
-#[derive(Default)]
-pub struct Writer;
+/// The value of `if=` that lets a line through: not empty and not `0`.
+pub fn is_true(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"0")
+}
 
-impl Writer {
-    /// Appends one line: `build` writes it without its end, which this adds. Lines reach the log
-    /// thread within a few milliseconds, or by `buffer=`/`flush=`.
-    pub fn line(&self, _log: &AccessLog, _build: impl FnOnce(&mut Vec<u8>)) {}
+/// Appends a variable's value as the format's escape mode writes it; `None` is a value that
+/// does not exist (`-` in the default mode).
+pub fn push_escaped(escape: Escape, value: Option<&[u8]>, out: &mut Vec<u8>) {
+    match (escape, value) {
+        (Escape::Default, None) => out.push(b'-'),
+        (Escape::Json | Escape::None, None) => {}
+        (Escape::Default, Some(value)) => push_runs(value, &HOSTILE, push_hex, out),
+        (Escape::Json, Some(value)) => push_runs(value, &NOT_JSON, push_json, out),
+        (Escape::None, Some(value)) => out.extend_from_slice(value),
+    }
+}
+
+type Table = [bool; 256];
+
+/// `"`, `\`, and what is not printable ASCII.
+static HOSTILE: Table = table(0x7f);
+/// `"`, `\` and control characters; JSON is UTF-8, so the rest passes.
+static NOT_JSON: Table = table(256);
+
+const fn table(above: usize) -> Table {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte < 0x20 || byte >= above || byte == b'"' as usize || byte == b'\\' as usize;
+        byte += 1;
+    }
+    table
+}
+
+/// Copies what needs no escape in whole runs: most values are one.
+fn push_runs(mut value: &[u8], table: &Table, push: fn(u8, &mut Vec<u8>), out: &mut Vec<u8>) {
+    while let Some(at) = value.iter().position(|byte| table[usize::from(*byte)]) {
+        let (run, rest) = value.split_at(at);
+        out.extend_from_slice(run);
+        let Some((escaped, rest)) = rest.split_first() else { return };
+        push(*escaped, out);
+        value = rest;
+    }
+    out.extend_from_slice(value);
+}
+
+fn push_hex(byte: u8, out: &mut Vec<u8>) {
+    let [high, low] = hex(byte);
+    out.extend_from_slice(&[b'\\', b'x', high, low]);
+}
+
+fn push_json(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            let [high, low] = hex(byte);
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
+    [digit(byte >> 4), digit(byte & 0xf)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(escape: Escape, value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_escaped(escape, Some(value), &mut out);
+        out
+    }
+
+    #[test]
+    fn default_mode_escapes_quotes_backslashes_and_what_is_not_printable() {
+        assert_eq!(escaped(Escape::Default, b"a\"b\\c\n\x7f\xe9 ~"), b"a\\x22b\\x5Cc\\x0A\\x7F\\xE9 ~");
+        for byte in 0..=255u8 {
+            let plain = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+            assert_eq!(escaped(Escape::Default, &[byte]).len(), if plain { 1 } else { 4 }, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn json_mode_gives_json_strings() {
+        assert_eq!(
+            escaped(Escape::Json, "q\"\\\n\r\t\x08\x0c\x1fé/".as_bytes()),
+            "q\\\"\\\\\\n\\r\\t\\b\\f\\u001Fé/".as_bytes()
+        );
+    }
+
+    #[test]
+    fn none_mode_copies() {
+        assert_eq!(escaped(Escape::None, b"\"\n\xff"), b"\"\n\xff");
+    }
+
+    #[test]
+    fn missing_values_are_a_dash_only_in_the_default_mode() {
+        for (escape, expected) in [(Escape::Default, &b"-"[..]), (Escape::Json, b""), (Escape::None, b"")] {
+            let mut out = Vec::new();
+            push_escaped(escape, None, &mut out);
+            assert_eq!(out, expected);
+        }
+        assert_eq!(escaped(Escape::Default, b""), b"", "an empty value exists");
+    }
+
+    #[test]
+    fn conditions_are_true_unless_empty_or_zero() {
+        assert!(is_true(b"1") && is_true(b"00") && is_true(b"no"));
+        assert!(!is_true(b"") && !is_true(b"0"));
+    }
 }

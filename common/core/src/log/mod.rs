@@ -5,9 +5,17 @@
 //! bounded; what does not fit is counted and dropped.
 
 mod access;
+mod directives;
 mod error;
+mod queue;
 mod registry;
+mod sink;
+mod syslog;
+mod writer;
 
-pub use access::{AccessLog, Escape, Format, Writer, push_escaped};
-pub use error::{DIRECTIVES, ErrorLog, ErrorLogs, Level};
+pub use access::{AccessLog, Escape, Format, is_true, push_escaped};
+pub use directives::{ACCESS_DIRECTIVES, AccessEntry, AccessLogs, DIRECTIVES, ErrorLogs, FORMAT_DIRECTIVES, Formats};
+pub use error::{ErrorLog, Level, OsError};
+pub use queue::Stats;
 pub use registry::{Destination, Registry};
+pub use writer::Writer;

@@ -1,0 +1,263 @@
+//! The rows of `error_log`, `access_log` and `log_format`, for main and both
+//! planes. They check and store; variables are the planes' to compile.
+
+use crate::log::syslog::Target;
+use crate::log::{Destination, Escape, Format, Level};
+use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Span, Value, Word};
+use std::time::Duration;
+
+const STREAMS: Contexts = Contexts::STREAM.or(Contexts::STREAM_SERVER);
+const HTTPS: Contexts = Contexts::HTTP.or(Contexts::SERVER).or(Contexts::LOCATION);
+
+/// What the `error_log` lines of one level ask for.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorLogs(pub Vec<(Destination, Level)>);
+
+/// The row of `error_log`, for main and both planes.
+pub const DIRECTIVES: &[Directive<ErrorLogs>] = &[Directive {
+    name: "error_log",
+    contexts: Contexts::MAIN.or(HTTPS).or(STREAMS),
+    args: Args::at_least(1, &[Value::Text], "file|stderr|syslog:server=address[,parameter=value] [level]"),
+    repeat: Repeat::List(|logs| logs.0.clear()),
+    default: None,
+    doc: "Where errors are logged, and from which level on: `debug`, `info`, `notice`, `warn`, `error` \
+          (when none is written), `crit`, `alert` or `emerg`. Several may be given on one level; they replace \
+          those of the level above.",
+    set: set_error_log,
+}];
+
+/// The `access_log` lines in force.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogs {
+    pub entries: Vec<AccessEntry>,
+    /// `access_log off`, which silences the entries beside it.
+    pub off: bool,
+}
+
+impl AccessLogs {
+    /// Nobody wrote any: the plane's default holds.
+    pub fn is_unset(&self) -> bool {
+        self.entries.is_empty() && !self.off
+    }
+
+    /// What is to be logged to.
+    pub fn active(&self) -> &[AccessEntry] {
+        if self.off { &[] } else { &self.entries }
+    }
+}
+
+/// One `access_log`, its names not looked up yet.
+#[derive(Clone, Debug)]
+pub struct AccessEntry {
+    pub destination: Destination,
+    /// As written.
+    pub path: Word,
+    pub format: Option<Word>,
+    pub buffer: Option<usize>,
+    pub flush: Option<Duration>,
+    /// What follows `if=`.
+    pub condition: Option<Word>,
+}
+
+/// The row of `access_log`, for both planes. Defaults are the plane's.
+pub const ACCESS_DIRECTIVES: &[Directive<AccessLogs>] = &[Directive {
+    name: "access_log",
+    contexts: HTTPS.or(STREAMS).or(Contexts::IF_LOCATION).or(Contexts::LIMIT_EXCEPT),
+    args: Args::at_least(
+        1,
+        &[Value::Text],
+        "path [format [buffer=size] [gzip[=level]] [flush=time] [if=condition]] | off",
+    ),
+    repeat: Repeat::List(|logs| *logs = AccessLogs::default()),
+    default: None,
+    doc: "Writes a line of `format` for every request or session to a file or `syslog:`; `if=` writes only those \
+          for which the condition is neither empty nor `0`. With `buffer=` lines wait until the buffer is full \
+          or `flush=` has passed.",
+    set: set_access_log,
+}];
+
+/// The `log_format`s of a plane.
+#[derive(Clone, Debug, Default)]
+pub struct Formats(pub Vec<Format>);
+
+impl Formats {
+    /// The format `access_log` means by `name`: as nginx, whatever its case.
+    pub fn find(&self, name: &str) -> Option<&Format> {
+        self.0.iter().find(|format| format.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The row of `log_format`, for both planes.
+pub const FORMAT_DIRECTIVES: &[Directive<Formats>] = &[Directive {
+    name: "log_format",
+    contexts: Contexts::HTTP.or(Contexts::STREAM),
+    args: Args::at_least(2, &[Value::Text], "name [escape=default|json|none] string ..."),
+    repeat: Repeat::Append,
+    default: None,
+    doc: "Names a format for `access_log`. The strings are joined; `escape=` says how variables are written: \
+          `default` makes quotes, backslashes and bytes that are not printable ASCII `\\xNN`, `json` escapes as \
+          JSON strings need, `none` not at all.",
+    set: set_log_format,
+}];
+
+fn set_error_log(logs: &mut ErrorLogs, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let mut level = None;
+    for (word, index) in given.words().iter().skip(1).zip(1..) {
+        let Some(named) = Level::from_name(&word.text) else {
+            return Err(unknown_level(given, index));
+        };
+        if level.replace(named).is_some() {
+            return Err(given.error(index, format!("duplicate log level \"{}\"", word.text)));
+        }
+    }
+    let destination = match given.text(0) {
+        "stderr" => Destination::Stderr,
+        text if text.starts_with("memory:") => {
+            return Err(given.error(0, "an error log in memory is known to nginx, not built in fairlead yet"));
+        }
+        "off" => {
+            let message = "\"error_log off\" does not turn the log off, it writes a file called \"off\"";
+            let warning = Diagnostic::warning(given.word(0).span, message);
+            given.cx.report(warning.help("to log next to nothing, write: error_log /dev/null emerg;"));
+            Destination::File(given.path(0))
+        }
+        _ => destination(given)?,
+    };
+    logs.0.push((destination, level.unwrap_or(Level::Error)));
+    Ok(())
+}
+
+fn unknown_level(given: &Given<'_>, index: usize) -> Diagnostic {
+    let name = given.text(index);
+    if name == "json" || name.starts_with("debug_") {
+        return given.error(index, format!("\"{name}\" is known to nginx, not built in fairlead yet"));
+    }
+    let levels = Level::ALL.map(Level::name).join(", ");
+    given.error(index, format!("invalid log level \"{name}\"")).help(format!("one of: {levels}"))
+}
+
+/// What the first argument names: a file, or `syslog:`, checked.
+fn destination(given: &Given<'_>) -> Result<Destination, Diagnostic> {
+    let Some(parameters) = given.text(0).strip_prefix("syslog:") else {
+        return Ok(Destination::File(given.path(0)));
+    };
+    match Target::parse(parameters) {
+        Ok(_) => Ok(Destination::Syslog(parameters.into())),
+        Err(message) => Err(given.error(0, message)),
+    }
+}
+
+fn set_access_log(logs: &mut AccessLogs, given: &Given<'_>) -> Result<(), Diagnostic> {
+    if given.text(0) == "off" {
+        if given.len() > 1 {
+            return Err(given.error(1, format!("invalid parameter \"{}\"", given.text(1))));
+        }
+        logs.off = true;
+        return Ok(());
+    }
+    let destination = destination(given)?;
+    if matches!(destination, Destination::File(_)) && given.text(0).contains('$') {
+        return Err(given.error(0, "variables in the path are known to nginx, not built in fairlead yet"));
+    }
+    let mut entry = AccessEntry {
+        destination,
+        path: given.word(0).clone(),
+        format: given.words().get(1).cloned(),
+        buffer: None,
+        flush: None,
+        condition: None,
+    };
+    for (word, index) in given.words().iter().skip(2).zip(2..) {
+        entry.set_parameter(word, index, given)?;
+    }
+    entry.check(given)?;
+    logs.entries.push(entry);
+    Ok(())
+}
+
+impl AccessEntry {
+    fn set_parameter(&mut self, word: &Word, index: usize, given: &Given<'_>) -> Result<(), Diagnostic> {
+        match word.text.split_once('=') {
+            Some(("buffer", size)) => {
+                let bytes = parse_size(size).filter(|bytes| *bytes > 0);
+                let invalid = || given.error(index, format!("invalid buffer size \"{size}\""));
+                self.buffer = Some(bytes.ok_or_else(invalid)?);
+            }
+            Some(("flush", time)) => {
+                let flush = parse_time(time).filter(|time| !time.is_zero());
+                let invalid = || given.error(index, format!("invalid flush time \"{time}\""));
+                self.flush = Some(flush.ok_or_else(invalid)?);
+            }
+            Some(("if", _)) => self.condition = Some(after(word, "if=".len())),
+            Some(("gzip", _)) => return Err(no_gzip(given, index)),
+            None if &*word.text == "gzip" => return Err(no_gzip(given, index)),
+            _ => return Err(given.error(index, format!("invalid parameter \"{}\"", word.text))),
+        }
+        Ok(())
+    }
+
+    fn check(&self, given: &Given<'_>) -> Result<(), Diagnostic> {
+        if self.flush.is_some() && self.buffer.is_none() {
+            let message = format!("no buffer is defined for access_log \"{}\"", given.text(0));
+            return Err(given.error(0, message).help("add buffer=32k"));
+        }
+        if self.buffer.is_some() && matches!(self.destination, Destination::Syslog(_)) {
+            return Err(given.error(0, "logs to syslog cannot be buffered"));
+        }
+        Ok(())
+    }
+}
+
+fn no_gzip(given: &Given<'_>, index: usize) -> Diagnostic {
+    given.error(index, "compressed logs are known to nginx, not built in fairlead yet")
+}
+
+/// The word without its first `skip` bytes.
+fn after(word: &Word, skip: usize) -> Word {
+    let start = word.span.start + u32::try_from(skip).unwrap_or(0) + u32::from(word.quoted);
+    let text = word.text.get(skip..).unwrap_or_default();
+    Word { text: text.into(), span: Span { start: start.min(word.span.end), ..word.span }, quoted: word.quoted }
+}
+
+fn set_log_format(formats: &mut Formats, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let name = given.text(0);
+    if formats.0.iter().any(|format| &*format.name == name) {
+        return Err(given.error(0, format!("duplicate \"log_format\" name \"{name}\"")));
+    }
+    let strings = given.words().get(1..).unwrap_or_default();
+    let (escape, text) = match given.text(1).strip_prefix("escape=") {
+        None => (Escape::Default, strings),
+        Some("default") => (Escape::Default, strings.get(1..).unwrap_or_default()),
+        Some("json") => (Escape::Json, strings.get(1..).unwrap_or_default()),
+        Some("none") => (Escape::None, strings.get(1..).unwrap_or_default()),
+        Some(other) => {
+            let message = format!("unknown log format escaping \"{other}\"");
+            return Err(given.error(1, message).help("one of: default, json, none"));
+        }
+    };
+    formats.0.push(Format { name: name.into(), escape, text: text.to_vec() });
+    Ok(())
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..)? {
+        "" => 1,
+        "k" | "K" => 1024,
+        "m" | "M" => 1024 * 1024,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..)? {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_millis)
+}
