@@ -2,7 +2,9 @@
 
 use crate::h1::Request;
 use crate::plan::{Captures, Location, Server};
+use crate::variables::Variable;
 use crate::worker::Worker;
+use fairlead_conf::Template;
 use fairlead_core::clock::Tick;
 use fairlead_core::net::{Address, ProxyHeader};
 use fairlead_core::upstream::Peer;
@@ -71,4 +73,13 @@ pub struct Attempt {
     pub bytes_received: u64,
     /// Body bytes.
     pub response_length: u64,
+}
+
+impl Exchange {
+    /// Appends a template's text; variables without a value are empty.
+    pub fn render(&self, template: &Template<Variable>, out: &mut Vec<u8>) {
+        template.render(out, |variable, out| {
+            self.push_value(variable, out);
+        });
+    }
 }

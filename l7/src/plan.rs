@@ -1,7 +1,7 @@
 //! `http { … }` compiled: what requests are matched against and served by.
 
 use crate::h1::Limits;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, StickyCookie};
 use crate::variables::Variable;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
@@ -18,6 +18,10 @@ use std::time::Duration;
 pub struct Plan {
     /// Every group that a location may pass to, named or implicit; [`crate::proxy::Target::Group`] indexes it.
     pub groups: Vec<Arc<Group>>,
+    /// Key of `hash`, compiled; one entry per group.
+    pub keys: Vec<Option<Template<Variable>>>,
+    /// `sticky cookie`, compiled; one entry per group.
+    pub sticky: Vec<Option<StickyCookie>>,
 }
 
 impl Plan {

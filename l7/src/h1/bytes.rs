@@ -39,3 +39,8 @@ pub fn parse_decimal(text: &[u8]) -> Option<u64> {
         number.checked_mul(10)?.checked_add(digit)
     })
 }
+
+/// Whether a comma-separated list holds `member`, in any case.
+pub fn is_list_member(list: &[u8], member: &[u8]) -> bool {
+    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(member))
+}

@@ -9,8 +9,8 @@ mod head;
 mod request;
 mod response;
 
-pub use bytes::{Slice, is_token, parse_decimal};
-pub use chunked::{ChunkError, Chunked, Event};
+pub use bytes::{Slice, is_list_member, is_token, parse_decimal};
+pub use chunked::{ChunkError, Chunked, Event, push_chunk_size};
 pub use head::{Header, Known};
-pub use request::{BadRequest, ConnectionOption, Limits, Method, Request, RequestBody, Version};
+pub use request::{BadRequest, ConnectionOption, Limits, Method, Progress, Request, RequestBody, Version};
 pub use response::{BadResponse, Framing, Response};

@@ -1,6 +1,7 @@
 //! A request's head: the request line and header fields, checked as nginx checks them.
 
-use crate::h1::{Header, Known, Slice};
+use crate::h1::{Header, Known, Slice, is_list_member, parse_decimal};
+use memchr::{memchr, memchr2};
 
 /// What a request line and its fields may be.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +69,13 @@ pub struct Request {
     pub connection: ConnectionOption,
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
-    /// Names listed in `Connection` other than close, keep-alive and upgrade are also hop by hop.
+    /// `Connection: upgrade` with an `Upgrade` field.
     pub upgrade: bool,
-    pub(crate) state: ParseState,
+    /// Start of the first line that is not parsed yet.
+    line_start: usize,
+    /// Up to where that line is known to hold no end.
+    scanned: usize,
+    has_line: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -96,13 +101,200 @@ pub struct BadRequest {
     pub reason: &'static str,
 }
 
-/// How far parsing has come, so that a head that arrives in pieces is not scanned twice.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ParseState {
-    pub scanned: usize,
+/// How far a request's head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    NeedMore,
+    /// The head is whole, its fields are checked.
+    Head,
+}
+
+const INVALID_METHOD: BadRequest = bad("client sent invalid method while reading client request line");
+const INVALID_LINE: BadRequest = bad("client sent invalid request while reading client request line");
+const INVALID_FIELD: BadRequest = bad("client sent invalid header line");
+const LONG_URI: BadRequest = refuse(414, "client sent too long URI");
+/// nginx's own code for what it answers as a special page of 400.
+const LONG_FIELD: BadRequest = refuse(494, "client sent too long header line");
+
+const fn bad(reason: &'static str) -> BadRequest {
+    BadRequest { status: 400, reason }
+}
+
+const fn refuse(status: u16, reason: &'static str) -> BadRequest {
+    BadRequest { status, reason }
 }
 
 impl Request {
+    /// Forgets the request but keeps its memory, and the bytes from `consumed` on (pipelined requests).
+    pub fn recycle(&mut self, consumed: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut headers = std::mem::take(&mut self.headers);
+        buffer.drain(..consumed.min(buffer.len()));
+        headers.clear();
+        *self = Request { buffer, headers, ..Request::default() };
+    }
+
+    /// Parses what `buffer` holds; call again with more bytes after `NeedMore`.
+    ///
+    /// # Errors
+    /// The status nginx refuses such a request with, and the reason for its error log.
+    pub fn parse(&mut self, limits: &Limits) -> Result<Progress, BadRequest> {
+        loop {
+            let Some(end) = self.line_end() else {
+                return self.check_unfinished(limits).map(|()| Progress::NeedMore);
+            };
+            let line = Slice::new(self.line_start, end);
+            self.line_start = end + 2;
+            self.scanned = self.line_start;
+            if !self.has_line {
+                self.take_request_line(line, limits)?;
+                if self.version == Version::Http09 {
+                    return self.finish();
+                }
+            } else if line.is_empty() {
+                return self.finish();
+            } else {
+                self.take_field(line, limits)?;
+            }
+        }
+    }
+
+    /// The end of the line at `line_start`, before its CRLF. A bare LF is left in the line, where
+    /// the character checks refuse it.
+    fn line_end(&mut self) -> Option<usize> {
+        let mut from = self.scanned;
+        loop {
+            let found = from + memchr(b'\n', self.buffer.get(from..)?)?;
+            self.scanned = found;
+            if found > self.line_start && self.buffer.get(found - 1) == Some(&b'\r') {
+                return Some(found - 1);
+            }
+            from = found + 1;
+            self.scanned = from;
+        }
+    }
+
+    fn check_unfinished(&mut self, limits: &Limits) -> Result<(), BadRequest> {
+        let rest = self.buffer.get(self.line_start..).unwrap_or_default();
+        if memchr(b'\n', rest).is_some() {
+            return Err(if self.has_line { INVALID_FIELD } else { INVALID_LINE });
+        }
+        let unfinished = rest.len();
+        self.scanned = self.buffer.len();
+        if !self.has_line {
+            // Answer what can be no request at once, as TLS bytes on a plain port.
+            if unfinished > 0 && !rest.first().is_some_and(|byte| is_method_byte(*byte) || *byte == b'\r') {
+                return Err(INVALID_METHOD);
+            }
+            return if unfinished > limits.line { Err(LONG_URI) } else { Ok(()) };
+        }
+        if unfinished > limits.line || self.buffer.len() > limits.head {
+            return Err(LONG_FIELD);
+        }
+        Ok(())
+    }
+
+    fn take_request_line(&mut self, line: Slice, limits: &Limits) -> Result<(), BadRequest> {
+        if line.is_empty() {
+            // RFC 9112 section 2.2: an empty line before the request line is ignored.
+            return if self.line_start > 64 { Err(INVALID_LINE) } else { Ok(()) };
+        }
+        if line.len as usize > limits.line {
+            return Err(LONG_URI);
+        }
+        self.line = line;
+        self.has_line = true;
+        self.parse_request_line()
+    }
+
+    fn parse_request_line(&mut self) -> Result<(), BadRequest> {
+        let start = self.line.start as usize;
+        let line = self.line.of(&self.buffer);
+        let method_end = memchr(b' ', line).unwrap_or(line.len());
+        let method = line.get(..method_end).unwrap_or_default();
+        if method.is_empty() || !method.iter().all(|&byte| is_method_byte(byte)) {
+            return Err(INVALID_METHOD);
+        }
+        let mut target_start = method_end;
+        while line.get(target_start) == Some(&b' ') {
+            target_start += 1;
+        }
+        let rest = line.get(target_start..).unwrap_or_default();
+        let target_len = memchr(b' ', rest).unwrap_or(rest.len());
+        let target = rest.get(..target_len).unwrap_or_default();
+        if target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) {
+            return Err(INVALID_LINE);
+        }
+        let version = trim_spaces(rest.get(target_len..).unwrap_or_default());
+        let version = parse_version(version, method)?;
+        let (authority, path) = split_target(target)?;
+        let at = start + target_start;
+        self.version = version;
+        self.method = Method::of(method);
+        self.method_text = Slice::new(start, start + method_end);
+        self.authority = authority.map(|(from, to)| Slice::new(at + from, at + to));
+        self.target = Slice::new(at + path, at + target_len);
+        Ok(())
+    }
+
+    fn take_field(&mut self, line: Slice, limits: &Limits) -> Result<(), BadRequest> {
+        if line.len as usize > limits.line || self.line_start > limits.head {
+            return Err(LONG_FIELD);
+        }
+        let text = line.of(&self.buffer);
+        let colon = memchr(b':', text).ok_or(INVALID_FIELD)?;
+        let name = text.get(..colon).unwrap_or_default();
+        let Some(keep) = check_name(name, limits) else {
+            return Err(INVALID_FIELD);
+        };
+        let value = text.get(colon + 1..).unwrap_or_default();
+        if value.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f)) {
+            return Err(INVALID_FIELD);
+        }
+        if !keep {
+            return if limits.ignore_invalid { Ok(()) } else { Err(INVALID_FIELD) };
+        }
+        if self.headers.len() >= limits.headers {
+            return Err(bad("client sent too many headers"));
+        }
+        let start = line.start as usize;
+        let value = trim(value, start + colon + 1);
+        self.headers.push(Header { name: Slice::new(start, start + colon), value, known: Known::of(name) });
+        Ok(())
+    }
+
+    /// Checks the fields against each other (RFC 9112 sections 3.2 and 6.3).
+    fn finish(&mut self) -> Result<Progress, BadRequest> {
+        self.head_len = self.line_start;
+        let facts = Facts::gather(self)?;
+        if facts.hosts == 0 && self.version == Version::Http11 {
+            return Err(bad("client sent HTTP/1.1 request without \"Host\" header"));
+        }
+        self.framing = match (facts.length, facts.chunked) {
+            (Some(_), true) => {
+                return Err(bad("client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"));
+            }
+            (_, true) if self.version < Version::Http11 => {
+                return Err(bad("client sent HTTP/1.0 request with \"Transfer-Encoding\" header"));
+            }
+            (None, true) => RequestBody::Chunked,
+            (Some(length), false) if length > 0 => RequestBody::Length(length),
+            _ => RequestBody::None,
+        };
+        self.connection = facts.connection;
+        self.upgrade = facts.upgrade_option && facts.upgrade_field;
+        self.expects_continue = facts.expects_continue && self.version >= Version::Http11;
+        Ok(Progress::Head)
+    }
+
+    /// Whether the client wants the connection kept after the response.
+    pub fn wants_keepalive(&self) -> bool {
+        match self.connection {
+            ConnectionOption::Close => false,
+            ConnectionOption::KeepAlive => true,
+            ConnectionOption::Unsaid => self.version >= Version::Http11,
+        }
+    }
     /// First field of this kind.
     pub fn known(&self, known: Known) -> Option<&[u8]> {
         self.headers.iter().find(|header| header.known == known).map(|header| header.value.of(&self.buffer))
@@ -130,3 +322,159 @@ impl Request {
         self.line.of(&self.buffer)
     }
 }
+
+/// What the fields of a request say together.
+#[derive(Default)]
+struct Facts {
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+    connection: ConnectionOption,
+    upgrade_option: bool,
+    upgrade_field: bool,
+    expects_continue: bool,
+}
+
+impl Facts {
+    fn gather(request: &Request) -> Result<Facts, BadRequest> {
+        let mut facts = Facts::default();
+        for header in request.headers.iter().filter(|header| header.known != Known::Other) {
+            facts.add(header.known, header.value.of(&request.buffer))?;
+        }
+        Ok(facts)
+    }
+
+    fn add(&mut self, known: Known, value: &[u8]) -> Result<(), BadRequest> {
+        match known {
+            Known::Host => {
+                self.hosts += 1;
+                if self.hosts > 1 {
+                    return Err(bad("client sent duplicate host header"));
+                }
+            }
+            Known::ContentLength => {
+                if self.length.is_some() {
+                    return Err(bad("client sent duplicate header line: \"Content-Length\""));
+                }
+                let length = parse_decimal(value).filter(|&length| length <= i64::MAX as u64);
+                self.length = Some(length.ok_or(bad("client sent invalid \"Content-Length\" header"))?);
+            }
+            Known::TransferEncoding if self.chunked => {
+                return Err(bad("client sent duplicate header line: \"Transfer-Encoding\""));
+            }
+            Known::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => self.chunked = true,
+            Known::TransferEncoding => return Err(refuse(501, "client sent unknown \"Transfer-Encoding\"")),
+            Known::Connection => {
+                if is_list_member(value, b"close") {
+                    self.connection = ConnectionOption::Close;
+                } else if is_list_member(value, b"keep-alive") && self.connection != ConnectionOption::Close {
+                    self.connection = ConnectionOption::KeepAlive;
+                }
+                self.upgrade_option |= is_list_member(value, b"upgrade");
+            }
+            Known::Upgrade => self.upgrade_field = true,
+            Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Method {
+    fn of(text: &[u8]) -> Method {
+        match text {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            b"CONNECT" => Method::Connect,
+            b"PATCH" => Method::Patch,
+            _ => Method::Other,
+        }
+    }
+}
+
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte == b'_' || byte == b'-'
+}
+
+fn parse_version(text: &[u8], method: &[u8]) -> Result<Version, BadRequest> {
+    if text.is_empty() {
+        // HTTP/0.9 knows GET only.
+        return if method == b"GET" { Ok(Version::Http09) } else { Err(INVALID_LINE) };
+    }
+    let number = text.strip_prefix(b"HTTP/").ok_or(INVALID_LINE)?;
+    let dot = memchr(b'.', number).ok_or(INVALID_LINE)?;
+    let major = parse_decimal(number.get(..dot).unwrap_or_default()).ok_or(INVALID_LINE)?;
+    let minor = parse_decimal(number.get(dot + 1..).unwrap_or_default()).ok_or(INVALID_LINE)?;
+    if major > 99 || minor > 99 {
+        return Err(INVALID_LINE);
+    }
+    match (major, minor) {
+        (2.., _) => Err(refuse(505, "client sent invalid version while reading client request line")),
+        (1, 0) => Ok(Version::Http10),
+        (1, _) => Ok(Version::Http11),
+        // nginx answers HTTP/0.x requests with a version like HTTP/1.0 ones.
+        _ => Err(INVALID_LINE),
+    }
+}
+
+type Authority = Option<(usize, usize)>;
+
+/// Splits an absolute URI into its authority and where its path begins; `/path` has no authority.
+fn split_target(target: &[u8]) -> Result<(Authority, usize), BadRequest> {
+    if target.first() == Some(&b'/') {
+        return Ok((None, 0));
+    }
+    let scheme = target.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+    let after = target.get(scheme..).unwrap_or_default();
+    if !target.first().is_some_and(u8::is_ascii_alphabetic) || !after.starts_with(b"://") {
+        return Err(INVALID_LINE);
+    }
+    let start = scheme + 3;
+    let rest = target.get(start..).unwrap_or_default();
+    let len = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    if len == 0 {
+        return Err(INVALID_LINE);
+    }
+    Ok((Some((start, start + len)), start + len))
+}
+
+/// Whether a field of this name is kept; `None` when no server may let it pass.
+fn check_name(name: &[u8], limits: &Limits) -> Option<bool> {
+    if name.is_empty() {
+        return Some(false);
+    }
+    let mut keep = true;
+    for &byte in name {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {}
+            b'_' => keep &= limits.underscores,
+            0..=b' ' | 0x7f => return None,
+            _ => keep = false,
+        }
+    }
+    Some(keep)
+}
+
+fn trim_spaces(text: &[u8]) -> &[u8] {
+    let start = text.iter().take_while(|&&byte| byte == b' ').count();
+    let text = text.get(start..).unwrap_or_default();
+    let end = text.len() - text.iter().rev().take_while(|&&byte| byte == b' ').count();
+    text.get(..end).unwrap_or_default()
+}
+
+/// Takes off the white space around a value that begins at `at`.
+pub(super) fn trim(value: &[u8], at: usize) -> Slice {
+    let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+    let start = value.iter().take_while(blank).count();
+    let end = value.len() - value.iter().rev().take_while(blank).count();
+    Slice::new(at + start, (at + end).max(at + start))
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

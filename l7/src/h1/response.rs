@@ -1,6 +1,9 @@
-//! A peer's response head.
+//! A peer's response head, parsed as nginx parses it: lenient about line ends,
+//! strict about where the body ends.
 
-use crate::h1::{Header, Slice, Version};
+use crate::h1::request::trim;
+use crate::h1::{Header, Known, Slice, Version, is_list_member, parse_decimal};
+use memchr::memchr;
 
 /// How a response's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -17,7 +20,7 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadResponse(pub &'static str);
 
-/// One response head, as slices of the buffer it was parsed from.
+/// One response head, as slices of the bytes it was parsed from.
 #[derive(Debug, Default)]
 pub struct Response {
     pub status: u16,
@@ -29,4 +32,190 @@ pub struct Response {
     pub framing: Framing,
     /// The peer will take another request on this connection.
     pub keepalive: bool,
+}
+
+const NO_HEADER: BadResponse = BadResponse("upstream sent no valid HTTP/1.0 header");
+const INVALID: BadResponse = BadResponse("upstream sent invalid header");
+
+/// More fields than any response has: bounds the memory of a hostile peer's head.
+const MAX_FIELDS: usize = 1000;
+
+impl Response {
+    /// Parses the head at the start of `bytes`; `false` when more bytes are needed. `head_request`
+    /// says that the request was HEAD: its answer has no body whatever the fields say.
+    ///
+    /// # Errors
+    /// What nginx calls an invalid header.
+    pub fn parse(&mut self, bytes: &[u8], head_request: bool) -> Result<bool, BadResponse> {
+        self.headers.clear();
+        let Some(line_end) = memchr(b'\n', bytes) else {
+            return if b"HTTP/".starts_with(bytes) || bytes.starts_with(b"HTTP/") { Ok(false) } else { Err(NO_HEADER) };
+        };
+        self.take_status_line(bytes, line_end)?;
+        let mut start = line_end + 1;
+        loop {
+            let rest = bytes.get(start..).unwrap_or_default();
+            let Some(len) = memchr(b'\n', rest) else {
+                return Ok(false);
+            };
+            let line = rest.get(..len).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                self.head_len = start + len + 1;
+                return self.finish(bytes, head_request).map(|()| true);
+            }
+            self.take_field(line, start)?;
+            start += len + 1;
+        }
+    }
+
+    fn take_status_line(&mut self, bytes: &[u8], end: usize) -> Result<(), BadResponse> {
+        let line = bytes.get(..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let rest = line.strip_prefix(b"HTTP/").ok_or(NO_HEADER)?;
+        let space = memchr(b' ', rest).ok_or(NO_HEADER)?;
+        self.version = match rest.get(..space) {
+            Some(b"1.0") => Version::Http10,
+            Some([b'1', b'.', minor, ..]) if minor.is_ascii_digit() => Version::Http11,
+            _ => return Err(NO_HEADER),
+        };
+        let at = 5 + space + rest.get(space..).unwrap_or_default().iter().take_while(|&&byte| byte == b' ').count();
+        let code = line.get(at..at + 3).and_then(parse_decimal).ok_or(NO_HEADER)?;
+        if !matches!(line.get(at + 3), None | Some(b' ')) {
+            return Err(NO_HEADER);
+        }
+        self.status = u16::try_from(code).ok().filter(|code| *code >= 100).ok_or(NO_HEADER)?;
+        self.status_line = Slice::new(at, line.len());
+        Ok(())
+    }
+
+    fn take_field(&mut self, line: &[u8], start: usize) -> Result<(), BadResponse> {
+        let colon = memchr(b':', line).ok_or(INVALID)?;
+        let name = line.get(..colon).unwrap_or_default();
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let bad_name = name.is_empty() || name.iter().any(|&byte| byte <= b' ' || byte == 0x7f);
+        if bad_name || value.iter().any(|&byte| byte == 0 || byte == b'\r') || self.headers.len() >= MAX_FIELDS {
+            return Err(INVALID);
+        }
+        let value = trim(value, start + colon + 1);
+        self.headers.push(Header { name: Slice::new(start, start + colon), value, known: Known::of(name) });
+        Ok(())
+    }
+
+    /// Where the body ends (RFC 9112 section 6.3) and whether the connection outlives it.
+    fn finish(&mut self, bytes: &[u8], head_request: bool) -> Result<(), BadResponse> {
+        let mut length = None;
+        let mut chunked = false;
+        let mut keepalive = self.version >= Version::Http11;
+        for header in self.headers.iter().filter(|header| header.known != Known::Other) {
+            let value = header.value.of(bytes);
+            match header.known {
+                Known::ContentLength if length.is_some() => {
+                    return Err(BadResponse("upstream sent duplicate header line: \"Content-Length\""));
+                }
+                Known::ContentLength => {
+                    let invalid = BadResponse("upstream sent invalid \"Content-Length\" header");
+                    length = Some(parse_decimal(value).ok_or(invalid)?);
+                }
+                Known::TransferEncoding if !chunked && value.eq_ignore_ascii_case(b"chunked") => chunked = true,
+                Known::TransferEncoding => {
+                    return Err(BadResponse("upstream sent unknown \"Transfer-Encoding\""));
+                }
+                Known::Connection if is_list_member(value, b"close") => keepalive = false,
+                Known::Connection if is_list_member(value, b"keep-alive") => keepalive = true,
+                _ => {}
+            }
+        }
+        self.framing = match (length, chunked) {
+            _ if head_request || self.status < 200 || self.status == 204 || self.status == 304 => Framing::None,
+            (Some(_), true) => {
+                return Err(BadResponse(
+                    "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+                ));
+            }
+            (None, true) if self.version < Version::Http11 => {
+                return Err(BadResponse("upstream sent HTTP/1.0 response with \"Transfer-Encoding\" header"));
+            }
+            (None, true) => Framing::Chunked,
+            (Some(length), false) => Framing::Length(length),
+            (None, false) => Framing::UntilClose,
+        };
+        self.keepalive = keepalive && self.framing != Framing::UntilClose;
+        Ok(())
+    }
+
+    /// First field of this kind in `bytes`, the bytes it was parsed from.
+    pub fn known<'a>(&self, known: Known, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.headers.iter().find(|header| header.known == known).map(|header| header.value.of(bytes))
+    }
+
+    /// The `Content-Length` a HEAD or 304 answer announces.
+    pub fn announced_length(&self, bytes: &[u8]) -> Option<u64> {
+        self.known(Known::ContentLength, bytes).and_then(parse_decimal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Option<Response>, BadResponse> {
+        let mut response = Response::default();
+        response.parse(text.as_bytes(), false).map(|whole| whole.then_some(response))
+    }
+
+    fn whole(text: &str) -> Response {
+        parse(text).unwrap().unwrap()
+    }
+
+    #[test]
+    fn knows_where_bodies_end() {
+        let framing = |fields: &str| whole(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).framing;
+        assert_eq!(framing("Content-Length: 5\r\n"), Framing::Length(5));
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Framing::Chunked);
+        assert_eq!(framing(""), Framing::UntilClose);
+        assert_eq!(whole("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").framing, Framing::None);
+        let mut response = Response::default();
+        assert_eq!(response.parse(b"HTTP/1.1 200 OK\nContent-Length: 9\n\n", true), Ok(true));
+        assert_eq!(response.framing, Framing::None);
+    }
+
+    #[test]
+    fn keeps_the_connection_only_when_the_peer_does() {
+        assert!(whole("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").keepalive);
+        assert!(!whole("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").keepalive);
+        assert!(!whole("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").keepalive);
+        assert!(whole("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n").keepalive);
+        assert!(!whole("HTTP/1.1 200 OK\r\n\r\n").keepalive);
+    }
+
+    #[test]
+    fn refuses_what_could_split_responses() {
+        for fields in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: x\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Bad Name: x\r\n",
+            "X: a\rb\r\n",
+            "nocolon\r\n",
+        ] {
+            assert!(parse(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).is_err(), "{fields}");
+        }
+        assert!(parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert!(parse("<html>").is_err());
+        assert!(parse("HTTP/1.1 2000 OK\r\n\r\n").is_err());
+        assert!(parse("HTTP/1.1 099 X\r\n\r\n").is_err());
+        assert!(parse("HTTP/1.1 20").unwrap().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), prefix in "HTTP/1.1 200 OK\r\n|") {
+            let mut all = prefix.into_bytes();
+            all.extend(bytes);
+            let _ = Response::default().parse(&all, false);
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! `proxy_pass`: the request goes to a peer, the response comes back.
 
+mod sticky;
+
+pub use sticky::StickyCookie;
+
 use crate::variables::Variable;
 use ahash::AHashSet;
 use fairlead_conf::Template;
