@@ -11,6 +11,8 @@ mod queue;
 mod registry;
 mod sink;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use access::{AccessLog, Escape, Format, is_true, push_escaped};

@@ -174,6 +174,8 @@ impl Queue {
             self.finish(pushes, size);
             trouble.report(self, tick());
         }
+        trouble.reported = None;
+        trouble.report(self, tick());
     }
 
     /// Waits for work and takes all there is, with the number of the last push; `None` at the end.
@@ -253,4 +255,34 @@ impl Trouble {
 /// A lock's data are whole even if a holder panicked: every change here is one step.
 pub(super) fn unpoisoned<T>(lock: Result<T, PoisonError<T>>) -> T {
     lock.unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn trouble_is_told_once_a_second_and_nothing_of_it_is_left_out() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let registry = crate::log::Registry::with_files(vec![(PathBuf::from("errors"), pipe.into())]);
+        let destination = crate::log::Destination::File("errors".into());
+        let queue = Queue::default();
+        queue.complain_to(registry.error_log(&[(destination, Level::Alert)]).unwrap());
+        let mut trouble = Trouble::default();
+        for (now, dropped) in [(5000, 3), (5001, 4), (5999, 5), (6000, 6), (7500, 0)] {
+            queue.stats.lines_dropped.add(dropped);
+            trouble.report(&queue, Tick(now));
+        }
+        trouble.failed("first".into());
+        trouble.failed("second".into());
+        trouble.report(&queue, Tick(8000));
+        queue.complain_to(ErrorLog::default());
+        drop(registry);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        let told: Vec<&str> = text.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+        let full = "log lines dropped, the log queue is full";
+        assert_eq!(told, [format!("3 {full}"), format!("15 {full}"), "first".into()]);
+    }
 }

@@ -1,0 +1,135 @@
+//! The rows: what they take and how they refuse.
+
+use crate::log::{
+    ACCESS_DIRECTIVES, AccessLogs, DIRECTIVES, Destination, ErrorLogs, Escape, FORMAT_DIRECTIVES, Formats, Level,
+};
+use fairlead_conf::{Block, Contexts, Cx, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Word};
+use std::path::Path;
+use std::time::Duration;
+
+/// Puts the words after the name through the row's `set`; arity is the language's to check.
+fn set<T>(rows: &[Directive<T>], into: &mut T, words: &[&str]) -> Result<Vec<Diagnostic>, Diagnostic> {
+    let word = |text: &str| Word {
+        text: text.into(),
+        span: Span { end: text.len() as u32, ..Span::default() },
+        quoted: false,
+    };
+    let row = rows.first().unwrap();
+    let statement =
+        Statement { name: word(row.name), args: words.iter().map(|text| word(text)).collect(), block: None::<Block> };
+    let cx = Cx::new(Path::new("/prefix"), Path::new("/prefix/conf"));
+    (row.set)(into, &Given { statement: &statement, cx: &cx, context: Contexts::HTTP })?;
+    Ok(cx.diagnostics.into_inner())
+}
+
+fn refused<T: Default>(rows: &[Directive<T>], words: &[&str]) -> String {
+    set(rows, &mut T::default(), words).unwrap_err().message
+}
+
+#[test]
+fn error_log_takes_a_file_stderr_or_syslog_and_a_level() {
+    let mut logs = ErrorLogs::default();
+    for words in [&["logs/e.log"][..], &["/abs", "warn"], &["stderr", "debug"], &["syslog:server=127.0.0.1", "emerg"]] {
+        assert!(set(DIRECTIVES, &mut logs, words).unwrap().is_empty());
+    }
+    assert_eq!(
+        logs.0,
+        [
+            (Destination::File("/prefix/logs/e.log".into()), Level::Error),
+            (Destination::File("/abs".into()), Level::Warn),
+            (Destination::Stderr, Level::Debug),
+            (Destination::Syslog("server=127.0.0.1".into()), Level::Emerg),
+        ]
+    );
+    let Repeat::List(clear) = DIRECTIVES[0].repeat else { panic!("inner levels replace outer ones") };
+    clear(&mut logs);
+    assert!(logs.0.is_empty());
+}
+
+#[test]
+fn error_log_refuses_in_nginx_s_words() {
+    for (words, message) in [
+        (&["e.log", "loud"][..], "invalid log level \"loud\""),
+        (&["e.log", "warn", "error"], "duplicate log level \"error\""),
+        (&["e.log", "debug_http"], "\"debug_http\" is known to nginx, not built in fairlead yet"),
+        (&["memory:32k"], "an error log in memory is known to nginx, not built in fairlead yet"),
+        (&["syslog:tag=x"], "no syslog server specified"),
+    ] {
+        assert_eq!(refused(DIRECTIVES, words), message);
+    }
+}
+
+#[test]
+fn error_log_off_is_a_file_and_a_warning() {
+    let mut logs = ErrorLogs::default();
+    let warnings = set(DIRECTIVES, &mut logs, &["off"]).unwrap();
+    assert_eq!(logs.0, [(Destination::File("/prefix/off".into()), Level::Error)]);
+    assert_eq!(warnings[0].severity, Severity::Warning);
+    assert!(warnings[0].help.as_ref().unwrap().contains("/dev/null emerg"));
+}
+
+#[test]
+fn access_log_takes_all_its_parameters() {
+    let mut logs = AccessLogs::default();
+    assert!(logs.is_unset());
+    set(ACCESS_DIRECTIVES, &mut logs, &["logs/a.log"]).unwrap();
+    set(ACCESS_DIRECTIVES, &mut logs, &["/b.log", "main", "buffer=32k", "flush=5m", "if=$loggable"]).unwrap();
+    set(ACCESS_DIRECTIVES, &mut logs, &["syslog:server=unix:/dev/log", "combined", "if=$a$b"]).unwrap();
+    let [first, second, third] = logs.active() else { panic!("three: {logs:?}") };
+    assert_eq!(first.destination, Destination::File("/prefix/logs/a.log".into()));
+    assert!(first.format.is_none() && first.buffer.is_none() && first.condition.is_none());
+    assert_eq!(&*second.format.as_ref().unwrap().text, "main");
+    assert_eq!((second.buffer, second.flush), (Some(32768), Some(Duration::from_secs(300))));
+    let condition = second.condition.as_ref().unwrap();
+    assert_eq!((&*condition.text, condition.span.start, condition.span.end), ("$loggable", 3, 12));
+    assert_eq!(third.destination, Destination::Syslog("server=unix:/dev/log".into()));
+}
+
+#[test]
+fn access_log_off_silences_its_level() {
+    let mut logs = AccessLogs::default();
+    set(ACCESS_DIRECTIVES, &mut logs, &["a.log"]).unwrap();
+    set(ACCESS_DIRECTIVES, &mut logs, &["off"]).unwrap();
+    assert!(logs.active().is_empty() && !logs.is_unset());
+    let Repeat::List(clear) = ACCESS_DIRECTIVES[0].repeat else { panic!("inner levels replace outer ones") };
+    clear(&mut logs);
+    set(ACCESS_DIRECTIVES, &mut logs, &["a.log"]).unwrap();
+    assert_eq!(logs.active().len(), 1, "an inner level speaks for itself");
+}
+
+#[test]
+fn access_log_refuses_in_nginx_s_words() {
+    for (words, message) in [
+        (&["off", "main"][..], "invalid parameter \"main\""),
+        (&["a.log", "main", "colour=red"], "invalid parameter \"colour=red\""),
+        (&["a.log", "main", "buffer=0"], "invalid buffer size \"0\""),
+        (&["a.log", "main", "buffer=5x"], "invalid buffer size \"5x\""),
+        (&["a.log", "main", "buffer=1k", "flush=soon"], "invalid flush time \"soon\""),
+        (&["a.log", "main", "flush=5s"], "no buffer is defined for access_log \"a.log\""),
+        (&["syslog:server=a", "main", "buffer=1k"], "logs to syslog cannot be buffered"),
+        (&["a.log", "main", "gzip"], "compressed logs are known to nginx, not built in fairlead yet"),
+        (&["a.log", "main", "gzip=5"], "compressed logs are known to nginx, not built in fairlead yet"),
+        (&["logs/$host.log"], "variables in the path are known to nginx, not built in fairlead yet"),
+    ] {
+        assert_eq!(refused(ACCESS_DIRECTIVES, words), message);
+    }
+}
+
+#[test]
+fn log_format_keeps_its_strings_and_its_escape() {
+    let mut formats = Formats::default();
+    set(FORMAT_DIRECTIVES, &mut formats, &["plain", "$a ", "$b"]).unwrap();
+    set(FORMAT_DIRECTIVES, &mut formats, &["Json", "escape=json", "{}"]).unwrap();
+    set(FORMAT_DIRECTIVES, &mut formats, &["raw", "escape=none", "$a"]).unwrap();
+    let plain = formats.find("plain").unwrap();
+    assert_eq!(plain.escape, Escape::Default);
+    assert_eq!(plain.text.iter().map(|word| &*word.text).collect::<String>(), "$a $b");
+    assert_eq!(formats.find("json").unwrap().escape, Escape::Json, "nginx finds formats whatever their case");
+    assert_eq!(formats.find("raw").unwrap().escape, Escape::None);
+    assert!(formats.find("combined").is_none());
+    assert_eq!(
+        set(FORMAT_DIRECTIVES, &mut formats, &["plain", "$c"]).unwrap_err().message,
+        "duplicate \"log_format\" name \"plain\""
+    );
+    assert_eq!(refused(FORMAT_DIRECTIVES, &["x", "escape=html", "$c"]), "unknown log format escaping \"html\"");
+}
