@@ -1,7 +1,27 @@
 //! The stream plane: TCP and UDP.
+//!
+//! Traffic: [`accept`] → [`session`] → PROXY header → [`target`] picks a peer →
+//! [`connect`] (next peer on failure) → core's relay → one log line. Datagrams:
+//! [`udp`]. Knows nothing of http.
 
+mod accept;
+mod access_log;
+mod connect;
+mod directives;
+mod health_check;
+mod listen;
+mod names;
+mod outcomes;
 mod plan;
+mod proxy;
+mod record;
+mod session;
+mod settings;
+mod target;
+mod udp;
+mod variables;
 mod worker;
 
+pub use outcomes::Outcomes;
 pub use plan::Plan;
 pub use worker::{Worker, serve};

@@ -1,34 +1,316 @@
-//! `stream { … }` compiled.
+//! `stream { … }` compiled: names resolved, logs open, templates compiled,
+//! groups built with what they keep from the running generation.
 
-use fairlead_conf::Block;
-use fairlead_core::health::Check;
-use fairlead_core::log::ErrorLogs;
-use fairlead_core::net::Listener;
+use crate::access_log::{Access, Line};
+use crate::directives::STREAM_LEVEL;
+use crate::outcomes::Outcomes;
+use crate::target::{self, Target};
+use crate::variables::{Variable, compile};
+use crate::{listen, proxy, settings};
+use fairlead_conf::{Block, Diagnostic, Piece, Template, Word};
+use fairlead_core::health::{Check, Kind, Match};
+use fairlead_core::log::{ErrorLog, ErrorLogs};
+use fairlead_core::net::{Address, Listener, ListenerKey, Protocol};
 use fairlead_core::plan::Build;
+use fairlead_core::resolver;
+use fairlead_core::upstream::{Group, Method};
 use std::sync::Arc;
 
 /// One generation's stream plane, shared by all workers.
-pub struct Plan {}
+pub struct Plan {
+    pub(crate) listening: Vec<Listening>,
+    pub(crate) groups: Vec<PlannedGroup>,
+    pub(crate) resolvers: Vec<resolver::Settings>,
+    pub(crate) hostname: Box<str>,
+    checks: Vec<Check>,
+}
+
+/// One address and the server that takes its sessions.
+pub(crate) struct Listening {
+    pub listener: Listener,
+    pub proxy_protocol: bool,
+    pub server: Arc<Server>,
+}
+
+/// A `server` block compiled.
+pub(crate) struct Server {
+    pub target: Target,
+    pub session: settings::Session,
+    pub proxy: proxy::Settings,
+    pub error_log: ErrorLog,
+    pub access_logs: Vec<Access>,
+    /// Index of the resolver that its names are asked of.
+    pub resolver: Option<usize>,
+    /// Something will ask which address a client used.
+    pub wants_local: bool,
+    pub outcomes: Arc<Outcomes>,
+}
+
+pub(crate) struct PlannedGroup {
+    /// What `proxy_pass` calls it, in lower case.
+    name: Box<str>,
+    /// An `upstream` block, not the one address of a `proxy_pass`.
+    named: bool,
+    pub group: Arc<Group>,
+    /// The text of `hash`.
+    pub key: Option<Template<Variable>>,
+    /// Peers that a session could try one after another.
+    pub tries: u32,
+}
 
 impl Plan {
     /// Reads a `stream` block. Problems go to `build.cx`; a plan comes back only without errors.
     /// `error_logs` is what main says; `previous` gives its peers' states.
     pub fn build(
-        _block: &Block,
-        _error_logs: &ErrorLogs,
-        _previous: Option<&Plan>,
-        _build: &Build<'_>,
+        block: &Block,
+        error_logs: &ErrorLogs,
+        previous: Option<&Plan>,
+        build: &Build<'_>,
     ) -> Option<Arc<Plan>> {
-        None
+        let mut stream = settings::Stream::default();
+        stream.inherited.error_logs = error_logs.clone();
+        STREAM_LEVEL.defaults(&mut stream, build.cx);
+        STREAM_LEVEL.eval(block, &mut stream, build.cx);
+        let mut planner = Planner::new(&stream, previous, build);
+        for server in &stream.servers {
+            planner.server(server);
+        }
+        (!build.cx.has_errors()).then(|| Arc::new(planner.plan))
     }
 
     /// What to bind.
     pub fn listeners(&self) -> Vec<Listener> {
-        Vec::new()
+        self.listening.iter().map(|listening| listening.listener.clone()).collect()
     }
 
     /// The active health checks it asks for.
     pub fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        self.checks.clone()
     }
+
+    /// The groups it balances over.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.iter().map(|planned| &planned.group)
+    }
+
+    /// Every listener and the counters of the server behind it.
+    pub fn outcomes(&self) -> impl Iterator<Item = (&ListenerKey, &Arc<Outcomes>)> {
+        self.listening.iter().map(|listening| (&listening.listener.key, &listening.server.outcomes))
+    }
+
+    /// The `upstream` of this name.
+    pub(crate) fn group_named(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|planned| planned.named && planned.name.eq_ignore_ascii_case(name))
+    }
+
+    fn group_called(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|planned| *planned.name == *name).map(|planned| &*planned.group)
+    }
+}
+
+struct Planner<'a> {
+    plan: Plan,
+    previous: Option<&'a Plan>,
+    build: &'a Build<'a>,
+    lines: Vec<Arc<Line>>,
+    matches: Vec<Arc<Match>>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(stream: &settings::Stream, previous: Option<&'a Plan>, build: &'a Build<'a>) -> Planner<'a> {
+        let plan = Plan {
+            listening: Vec::new(),
+            groups: Vec::new(),
+            resolvers: Vec::new(),
+            hostname: hostname(),
+            checks: Vec::new(),
+        };
+        let lines = stream.formats.iter().map(|format| Line::compile(format, build)).collect();
+        let mut planner = Planner { plan, previous, build, lines, matches: Vec::new() };
+        for settings in &stream.upstreams {
+            let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
+            let before = previous.and_then(|plan| plan.group_called(&name));
+            if let Some(group) = Group::build(settings, before, build) {
+                planner.add(name, true, group);
+            }
+        }
+        planner
+    }
+
+    fn report<T>(&self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|diagnostic| self.build.cx.report(diagnostic)).ok()
+    }
+
+    fn add(&mut self, name: Box<str>, named: bool, group: Arc<Group>) -> usize {
+        let key = match &group.method {
+            Method::Hash { key, .. } => self.report(compile(key)),
+            _ => None,
+        };
+        let tries = group.peers.iter().filter(|peer| !peer.down).count();
+        let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+        self.plan.groups.push(PlannedGroup { name, named, group, key, tries });
+        self.plan.groups.len() - 1
+    }
+
+    fn server(&mut self, server: &settings::Server) {
+        let error = |message: &str| self.build.cx.report(Diagnostic::error(server.span, message));
+        if server.listens.is_empty() {
+            error("no \"listen\" is defined for server");
+        }
+        let Some(pass) = &server.proxy.pass else {
+            error("no handler for server");
+            return;
+        };
+        let Some(target) = self.target(pass) else { return };
+        self.check(server, &target);
+        let Some(compiled) = self.compile(server, target) else { return };
+        let compiled = Arc::new(compiled);
+        for listen in &server.listens {
+            self.listen(listen, &compiled);
+        }
+    }
+
+    /// What `proxy_pass` says: a group there is already, one for its address, or variables.
+    fn target(&mut self, pass: &Word) -> Option<Target> {
+        let template = self.report(compile(pass))?;
+        let Some(text) = template.literal() else { return Some(Target::Dynamic(template)) };
+        let text = text.to_ascii_lowercase();
+        if let Some(index) = self.plan.groups.iter().position(|planned| *planned.name == *text) {
+            return Some(Target::Group(index));
+        }
+        let found = target::parse(&pass.text)
+            .map_err(|problem| Diagnostic::error(pass.span, format!("{problem} in upstream \"{}\"", pass.text)));
+        let (host, port) = match self.report(found)? {
+            target::Destination::Address(Address::Ip(address)) => (address.ip().to_string().into(), address.port()),
+            target::Destination::Address(Address::Unix(_)) => (pass.text.clone(), 0),
+            target::Destination::Name { host, port } => {
+                if self.plan.group_named(&host).is_some() {
+                    let message = format!("upstream \"{host}\" may not have port {port}");
+                    self.build.cx.report(Diagnostic::error(pass.span, message));
+                    return None;
+                }
+                (host, port)
+            }
+        };
+        let host = Word { text: host, span: pass.span, quoted: pass.quoted };
+        let before = self.previous.and_then(|plan| plan.group_called(&text));
+        let group = Group::implicit(&host, port, before, self.build)?;
+        Some(Target::Group(self.add(text.into(), false, group)))
+    }
+
+    fn check(&mut self, server: &settings::Server, target: &Target) {
+        let Some((check, span)) = &server.health.check else { return };
+        let error = |message: &str| self.build.cx.report(Diagnostic::error(*span, message));
+        let Target::Group(index) = target else {
+            return error("\"health_check\" requires \"proxy_pass\" without variables");
+        };
+        let Some(planned) = self.plan.groups.get(*index) else { return };
+        let matching = match &check.matching {
+            None => None,
+            Some(word) => match self.matches.iter().find(|block| block.name == word.text) {
+                Some(block) => Some(block.clone()),
+                None => {
+                    let message = format!("match \"{}\" is not found", word.text);
+                    return self.build.cx.report(Diagnostic::error(word.span, message));
+                }
+            },
+        };
+        self.plan.checks.push(Check {
+            group: planned.group.clone(),
+            settings: check.clone(),
+            matching,
+            kind: if check.udp { Kind::Udp } else { Kind::Tcp },
+            connect_timeout: server.proxy.connect_timeout,
+            read_timeout: server.health.timeout,
+        });
+    }
+
+    fn compile(&mut self, server: &settings::Server, target: Target) -> Option<Server> {
+        let logs = server.access_logs.iter().map(|settings| Access::build(settings, &self.lines, self.build));
+        let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
+        let error_log = self.build.logs.error_log(&server.error_logs.0);
+        let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
+        let resolver = server.names.complete().map(|settings| self.resolver(settings));
+        let wants_local = server.proxy.header.is_some()
+            || access_logs.iter().flat_map(Access::variables).any(Variable::wants_local)
+            || self.target_wants_local(&target);
+        Some(Server {
+            target,
+            session: server.session.clone(),
+            proxy: server.proxy.clone(),
+            error_log,
+            access_logs,
+            resolver,
+            wants_local,
+            outcomes: self.outcomes(server),
+        })
+    }
+
+    fn target_wants_local(&self, target: &Target) -> bool {
+        let template = match target {
+            Target::Dynamic(template) => return wants_local(template) || self.plan.groups.iter().any(hash_wants_local),
+            Target::Group(index) => self.plan.groups.get(*index),
+        };
+        template.is_some_and(hash_wants_local)
+    }
+
+    /// Counters of the server that had one of these addresses before.
+    fn outcomes(&self, server: &settings::Server) -> Arc<Outcomes> {
+        let before = self.previous.and_then(|plan| {
+            let mut known = plan.listening.iter();
+            known.find(|listening| {
+                let key = &listening.listener.key;
+                server.listens.iter().any(|listen| self.keys(listen).iter().flatten().any(|other| other == key))
+            })
+        });
+        before.map(|listening| listening.server.outcomes.clone()).unwrap_or_default()
+    }
+
+    fn keys(&self, listen: &listen::Listen) -> Result<Vec<ListenerKey>, Diagnostic> {
+        let addresses = listen::addresses(&listen.address, self.build.resolve)?;
+        Ok(addresses.into_iter().map(|address| ListenerKey { protocol: listen.protocol, address }).collect())
+    }
+
+    fn resolver(&mut self, settings: resolver::Settings) -> usize {
+        let known = self.plan.resolvers.iter().position(|other| *other == settings);
+        known.unwrap_or_else(|| {
+            self.plan.resolvers.push(settings);
+            self.plan.resolvers.len() - 1
+        })
+    }
+
+    fn listen(&mut self, listen: &listen::Listen, server: &Arc<Server>) {
+        let Some(keys) = self.report(self.keys(listen)) else { return };
+        for key in keys {
+            if self.plan.listening.iter().any(|other| other.listener.key == key) {
+                let message = format!("duplicate \"{}\" address and port pair", key.address);
+                self.build.cx.report(Diagnostic::error(listen.address.span, message));
+                continue;
+            }
+            if key.protocol == Protocol::Udp && matches!(key.address, Address::Unix(_)) {
+                let message = "\"udp\" on a unix domain socket is known to nginx, not built in fairlead yet";
+                self.build.cx.report(Diagnostic::error(listen.address.span, message));
+                continue;
+            }
+            self.plan.listening.push(Listening {
+                listener: Listener { key, options: listen.options.clone() },
+                proxy_protocol: listen.proxy_protocol,
+                server: server.clone(),
+            });
+        }
+    }
+}
+
+fn wants_local(template: &Template<Variable>) -> bool {
+    template.pieces.iter().any(|piece| matches!(piece, Piece::Variable(variable) if variable.wants_local()))
+}
+
+fn hash_wants_local(planned: &PlannedGroup) -> bool {
+    planned.key.as_ref().is_some_and(wants_local)
+}
+
+/// `$hostname`, in lower case as nginx has it.
+fn hostname() -> Box<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_ascii_lowercase().into()
 }

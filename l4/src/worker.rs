@@ -1,7 +1,11 @@
 //! One worker thread's stream plane.
 
-use crate::Plan;
-use fairlead_core::net::ListenerKey;
+use crate::plan::{Listening, Server};
+use crate::{Plan, accept, udp};
+use ahash::AHashMap;
+use fairlead_core::net::{ListenerKey, Protocol};
+use fairlead_core::resolver::Resolver;
+use fairlead_core::upstream::Balancer;
 use fairlead_core::worker::{Context, Current};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -11,14 +15,56 @@ use std::sync::Arc;
 pub struct Worker {
     pub plan: Arc<Plan>,
     pub context: Rc<Context>,
+    entries: AHashMap<ListenerKey, Rc<Entry>>,
+    /// In the order of the plan's groups.
+    pub(crate) balancers: Vec<Rc<Balancer>>,
+    /// In the order of the plan's resolvers.
+    pub(crate) resolvers: Vec<Rc<Resolver>>,
+}
+
+/// A listener and the server behind it, as this thread's sessions hold them.
+pub(crate) struct Entry {
+    pub key: ListenerKey,
+    /// The address as logs show it: `0.0.0.0:9000`.
+    pub name: Box<str>,
+    pub proxy_protocol: bool,
+    pub server: Arc<Server>,
 }
 
 impl Worker {
     pub fn new(plan: Arc<Plan>, context: Rc<Context>) -> Rc<Worker> {
-        Rc::new(Worker { plan, context })
+        let entries = plan.listening.iter().map(|listening| (listening.listener.key.clone(), entry(listening)));
+        let entries = entries.collect();
+        let balancers = plan.groups.iter().enumerate().map(|(index, group)| {
+            // Workers must not walk the same random sequence in step.
+            let seed = (context.id as u64) << 32 | index as u64;
+            Balancer::new(group.group.clone(), seed)
+        });
+        let balancers = balancers.collect();
+        let resolvers = plan.resolvers.iter().map(|settings| Resolver::new(settings.clone())).collect();
+        Rc::new(Worker { plan, context, entries, balancers, resolvers })
     }
+
+    /// What this generation does with the sessions of a listener.
+    pub(crate) fn entry(&self, key: &ListenerKey) -> Option<Rc<Entry>> {
+        self.entries.get(key).cloned()
+    }
+}
+
+fn entry(listening: &Listening) -> Rc<Entry> {
+    Rc::new(Entry {
+        key: listening.listener.key.clone(),
+        name: listening.listener.key.address.to_string().into(),
+        proxy_protocol: listening.proxy_protocol,
+        server: listening.server.clone(),
+    })
 }
 
 /// Accepts connections (or datagrams) on `socket` for ever, each served by the newest generation.
 /// Dropping this future stops accepting and closes the socket; sessions go on.
-pub async fn serve(_socket: OwnedFd, _key: ListenerKey, _current: Rc<Current<Worker>>) {}
+pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
+    match key.protocol {
+        Protocol::Tcp => accept::serve(socket, key, current).await,
+        Protocol::Udp => udp::serve(socket, key, current).await,
+    }
+}

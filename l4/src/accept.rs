@@ -1,0 +1,102 @@
+//! Accepts connections of one listener and starts a session for each.
+//! Survives running out of descriptors; never waits for a session.
+
+use crate::record::Errno;
+use crate::session;
+use crate::worker::Worker;
+use fairlead_core::clock::tick;
+use fairlead_core::log::{ErrorLog, Level};
+use fairlead_core::net::{Address, ListenerKey, Stream};
+use fairlead_core::worker::Current;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+
+/// Connections taken before the worker's other tasks get their turn.
+const BATCH: usize = 32;
+
+/// How long accepting rests when the process is out of descriptors or memory, as in nginx.
+const PAUSE: Duration = Duration::from_millis(500);
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Needs a tokio runtime's context.
+    fn new(socket: OwnedFd, key: &ListenerKey) -> io::Result<Listener> {
+        Ok(match key.address {
+            Address::Ip(_) => Listener::Tcp(TcpListener::from_std(socket.into())?),
+            Address::Unix(_) => Listener::Unix(UnixListener::from_std(socket.into())?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, client)| (Stream::Tcp(stream), Some(client)))
+            }
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+}
+
+pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
+    let listener = match Listener::new(socket, &key) {
+        Ok(listener) => listener,
+        Err(error) => {
+            log(&key, &current, Level::Alert, format_args!("epoll_ctl() failed {}", Errno(&error)));
+            return;
+        }
+    };
+    let mut taken = 0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => start(stream, client, &key, &current),
+            Err(error) => failed(&error, &key, &current).await,
+        }
+        taken += 1;
+        if taken == BATCH {
+            taken = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Hands a connection to its session, or closes it when the worker is full.
+fn start(stream: Stream, client: Option<SocketAddr>, key: &ListenerKey, current: &Current<Worker>) {
+    let worker = current.load();
+    // A listener that the newest generation does not have is about to be dropped.
+    let Some(entry) = worker.entry(key) else { return };
+    let Some(ticket) = worker.context.admit() else {
+        entry.server.outcomes.overflows.add(1);
+        let limit = worker.context.connections.active();
+        entry.server.error_log.write(Level::Alert, 0, format_args!("{limit} worker_connections are not enough"));
+        return;
+    };
+    let session = session::Session::new(stream, client, worker, entry, tick());
+    tokio::task::spawn_local(session.run(ticket));
+}
+
+async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>) {
+    let level = match error.raw_os_error() {
+        Some(libc::ECONNABORTED) => Level::Error,
+        Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
+        _ => Level::Alert,
+    };
+    log(key, current, level, format_args!("accept4() failed {}", Errno(error)));
+    // Everything else would fail again at once: let sessions end first.
+    if error.raw_os_error() != Some(libc::ECONNABORTED) {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn log(key: &ListenerKey, current: &Current<Worker>, level: Level, message: std::fmt::Arguments<'_>) {
+    let none = ErrorLog::default();
+    let entry = current.load().entry(key);
+    entry.as_ref().map_or(&none, |entry| &entry.server.error_log).write(level, 0, message);
+}

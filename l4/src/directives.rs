@@ -1,0 +1,127 @@
+//! Every row of the `stream` block and of its `server` blocks, and the levels
+//! they stand in. A feature's rows live in the feature's file.
+
+use crate::settings::{MatchBlock, Server, Session, Stream};
+use crate::{access_log, health_check, listen, names, proxy};
+use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Repeat, Value};
+use fairlead_core::{log, upstream};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+pub(crate) const STREAM: Contexts = Contexts::STREAM;
+pub(crate) const SERVER: Contexts = Contexts::STREAM_SERVER;
+
+/// Rows of the `stream` block.
+pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
+    Level::new(STREAM)
+        .with(BLOCKS, |stream: &mut Stream| stream)
+        .with(access_log::FORMATS, |stream| &mut stream.formats)
+        .with(SESSION, |stream| &mut stream.inherited.session)
+        .with(proxy::DIRECTIVES, |stream| &mut stream.inherited.proxy)
+        .with(names::DIRECTIVES, |stream| &mut stream.inherited.names)
+        .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
+        .with(access_log::DIRECTIVES, |stream| &mut stream.inherited.access_logs)
+        .with(health_check::DIRECTIVES, |stream| &mut stream.inherited.health)
+});
+
+/// Rows of a `server` block.
+pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
+    Level::new(SERVER)
+        .with(listen::DIRECTIVES, |server: &mut Server| &mut server.listens)
+        .with(SESSION, |server| &mut server.session)
+        .with(proxy::DIRECTIVES, |server| &mut server.proxy)
+        .with(names::DIRECTIVES, |server| &mut server.names)
+        .with(log::DIRECTIVES, |server| &mut server.error_logs)
+        .with(access_log::DIRECTIVES, |server| &mut server.access_logs)
+        .with(health_check::DIRECTIVES, |server| &mut server.health)
+});
+
+/// Rows of an `upstream` block.
+static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
+    Level::new(Contexts::STREAM_UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+});
+
+const BLOCKS: &[Directive<Stream>] = &[
+    Directive {
+        name: "server",
+        contexts: STREAM,
+        args: Args::none().with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "A virtual server: where it listens, and where its sessions go.",
+        set: |stream, given| {
+            let mut server = stream.inherited.clone();
+            server.span = given.statement.name.span;
+            SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
+            stream.servers.push(server);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "upstream",
+        contexts: STREAM,
+        args: Args::exactly(&[Value::Text], "name").with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "A group of peers that `proxy_pass` can name.",
+        set: |stream, given| {
+            let name = given.word(0);
+            if stream.upstreams.iter().any(|other| other.name.text.eq_ignore_ascii_case(&name.text)) {
+                return Err(given.error(0, format!("duplicate upstream \"{}\"", name.text)));
+            }
+            stream.upstreams.push(upstream_block(given.block(), name, given.cx));
+            Ok(())
+        },
+    },
+    Directive {
+        name: "match",
+        contexts: STREAM,
+        args: Args::exactly(&[Value::Text], "name").with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "What a health check sends and what it expects back.",
+        set: |stream, given| {
+            let name = given.word(0);
+            if stream.matches.iter().any(|other| other.name.text == name.text) {
+                return Err(given.error(0, format!("duplicate match \"{}\"", name.text)));
+            }
+            stream.matches.push(MatchBlock { name: name.clone(), block: given.block().clone() });
+            Ok(())
+        },
+    },
+];
+
+fn upstream_block(block: &fairlead_conf::Block, name: &fairlead_conf::Word, cx: &Cx) -> upstream::Settings {
+    let mut settings = upstream::Settings {
+        name: name.clone(),
+        servers: Vec::new(),
+        method: upstream::Method::default(),
+        zone: None,
+        keepalive: upstream::Keepalive { connections: 0, requests: 0, time: Duration::ZERO, timeout: Duration::ZERO },
+        sticky: None,
+    };
+    UPSTREAM_LEVEL.defaults(&mut settings, cx);
+    UPSTREAM_LEVEL.eval(block, &mut settings, cx);
+    settings
+}
+
+const SESSION: &[Directive<Session>] = &[
+    Directive {
+        name: "tcp_nodelay",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Sets `TCP_NODELAY` on client and peer connections.",
+        set: |session, given| given.flag(0).map(|on| session.tcp_nodelay = on),
+    },
+    Directive {
+        name: "proxy_protocol_timeout",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Time], "timeout"),
+        repeat: Repeat::Once,
+        default: Some("30s"),
+        doc: "How long a client may take to send its whole PROXY protocol header.",
+        set: |session, given| given.time(0).map(|timeout| session.proxy_protocol_timeout = timeout),
+    },
+];

@@ -1,0 +1,210 @@
+//! What is known about one session while it runs: who, since when, which peers
+//! were tried, how many bytes. Variables, log lines and counters read it; it
+//! does no I/O.
+
+use crate::outcomes::Status;
+use crate::worker::{Entry, Worker};
+use fairlead_core::clock::Tick;
+use fairlead_core::log::Level;
+use fairlead_core::net::{Address, Protocol, ProxyHeader};
+use fairlead_core::upstream::Peer;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) struct Record {
+    /// `$connection`.
+    pub number: u64,
+    pub worker: Rc<Worker>,
+    pub entry: Rc<Entry>,
+    /// `None` for a client on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The address the client used, where it was asked for.
+    pub local: Option<SocketAddr>,
+    pub started: Tick,
+    pub header: Option<Box<ProxyHeader>>,
+    /// Bytes of the client, without its PROXY header, and bytes sent to it.
+    pub received: u64,
+    pub sent: u64,
+    pub status: Status,
+    /// Proxying has begun: log lines speak of the peer too.
+    pub proxying: bool,
+    pub attempts: Vec<Attempt>,
+}
+
+/// One peer that was tried.
+pub(crate) struct Attempt {
+    pub peer: PeerName,
+    pub started: Tick,
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
+    pub total: Option<Duration>,
+    pub sent: u64,
+    pub received: u64,
+}
+
+#[derive(Clone)]
+pub(crate) enum PeerName {
+    Peer(Arc<Peer>),
+    /// An address found at run time, or the group's name when it had no peer to give.
+    Text(Box<str>),
+}
+
+impl PeerName {
+    pub fn as_str(&self) -> &str {
+        match self {
+            PeerName::Peer(peer) => &peer.name,
+            PeerName::Text(text) => text,
+        }
+    }
+}
+
+impl Attempt {
+    pub fn new(peer: PeerName, now: Tick) -> Attempt {
+        Attempt { peer, started: now, connect: None, first_byte: None, total: None, sent: 0, received: 0 }
+    }
+}
+
+impl Record {
+    pub fn new(number: u64, worker: Rc<Worker>, entry: Rc<Entry>, now: Tick) -> Record {
+        Record {
+            number,
+            worker,
+            entry,
+            client: None,
+            local: None,
+            started: now,
+            header: None,
+            received: 0,
+            sent: 0,
+            status: Status::Ok,
+            proxying: false,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// The address the client used, if anybody is going to want it.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local.or(match &self.entry.key.address {
+            Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
+        })
+    }
+
+    /// Starts another attempt; the one before it is over.
+    pub fn attempt(&mut self, peer: PeerName, now: Tick) {
+        self.settle(now);
+        self.attempts.push(Attempt::new(peer, now));
+    }
+
+    pub fn current(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut()
+    }
+
+    /// Fixes the time of the last attempt.
+    fn settle(&mut self, now: Tick) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.total.get_or_insert(now.since(last.started));
+        }
+    }
+
+    pub fn log(&self, level: Level, action: &str, message: fmt::Arguments<'_>) {
+        let log = &self.entry.server.error_log;
+        if log.wants(level) {
+            log.write(level, self.number, format_args!("{message}{}", Scene { record: self, action }));
+        }
+    }
+
+    /// A line that nginx writes without the scene around it.
+    pub fn note(&self, message: fmt::Arguments<'_>) {
+        self.entry.server.error_log.write(Level::Info, self.number, message);
+    }
+
+    pub fn wants(&self, level: Level) -> bool {
+        self.entry.server.error_log.wants(level)
+    }
+
+    /// `udp ` in front of what nginx says of a datagram's session.
+    pub fn udp(&self) -> &'static str {
+        match self.entry.key.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "udp ",
+        }
+    }
+
+    /// The one end of a session: fixes its status, counts it and writes its access log lines.
+    pub fn finish(&mut self, status: Status, now: Tick) {
+        self.settle(now);
+        self.status = status;
+        self.entry.server.outcomes.count(status, self.received, self.sent);
+        for access in &self.entry.server.access_logs {
+            access.write(self, now);
+        }
+    }
+}
+
+/// The end of an error log line: ` while ACTION, client: …, server: …`.
+struct Scene<'a> {
+    record: &'a Record,
+    action: &'a str,
+}
+
+impl fmt::Display for Scene<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = self.record;
+        write!(f, " while {}, {}client: ", self.action, record.udp())?;
+        match record.client {
+            Some(client) => write!(f, "{}", client.ip())?,
+            None => f.write_str("unix:")?,
+        }
+        write!(f, ", server: {}", record.entry.name)?;
+        if !record.proxying {
+            return Ok(());
+        }
+        let last = record.attempts.last();
+        if let Some(attempt) = last {
+            write!(f, ", upstream: \"{}\"", attempt.peer.as_str())?;
+        }
+        let (received, sent) = last.map_or((0, 0), |attempt| (attempt.received, attempt.sent));
+        write!(
+            f,
+            ", bytes from/to client:{}/{}, bytes from/to upstream:{received}/{sent}",
+            record.received, record.sent
+        )
+    }
+}
+
+/// `(111: Connection refused)`.
+pub(crate) struct Errno<'a>(pub &'a io::Error);
+
+impl fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.raw_os_error() {
+            Some(code) => write!(f, "({code}: {})", nix::errno::Errno::from_raw(code).desc()),
+            None if self.0.kind() == io::ErrorKind::TimedOut => f.write_str("(110: Connection timed out)"),
+            None => write!(f, "({})", self.0),
+        }
+    }
+}
+
+/// The level nginx gives an error of a connection: what peers and clients do every day is not an alert.
+pub(crate) fn level(error: &io::Error, usual: Level) -> Level {
+    match error.raw_os_error() {
+        None
+        | Some(
+            libc::ECONNRESET
+            | libc::EPIPE
+            | libc::ENOTCONN
+            | libc::ETIMEDOUT
+            | libc::ECONNREFUSED
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH,
+        ) => usual,
+        Some(_) => Level::Alert,
+    }
+}

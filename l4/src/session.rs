@@ -1,0 +1,329 @@
+//! One TCP session, from its first byte to its log line.
+//!
+//! Client → PROXY header → peer (the next one when it cannot be reached) → our
+//! PROXY header → relay until both sides are done. It holds the generation it
+//! was accepted with, so reloads do not touch it, and a drain lets it finish.
+
+use crate::connect::{self, Failure};
+use crate::outcomes::Status;
+use crate::proxy::HeaderVersion;
+use crate::record::{Errno, Record, level};
+use crate::target::{self, CONNECTING, Candidates, Located, Pick};
+use crate::worker::{Entry, Worker};
+use fairlead_core::clock::{Tick, tick};
+use fairlead_core::log::Level;
+use fairlead_core::net::{
+    Address, Direction, ProxyProtocolError, Relayed, Stream, parse_proxy_header, relay, write_proxy_v1, write_proxy_v2,
+};
+use fairlead_core::worker::{Ticket, next_connection_number};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+pub(crate) struct Session {
+    client: Stream,
+    record: Record,
+    /// What the client sent behind its PROXY header.
+    early: Vec<u8>,
+}
+
+impl Session {
+    pub fn new(
+        client: Stream,
+        address: Option<SocketAddr>,
+        worker: Rc<Worker>,
+        entry: Rc<Entry>,
+        now: Tick,
+    ) -> Session {
+        let mut record = Record::new(next_connection_number(), worker, entry, now);
+        record.client = address;
+        Session { client, record, early: Vec::new() }
+    }
+
+    /// `ticket` keeps the session's place among `worker_connections`.
+    pub async fn run(mut self, ticket: Ticket) {
+        let status = match self.proxy().await {
+            Ok(()) => Status::Ok,
+            Err(status) => status,
+        };
+        self.record.finish(status, tick());
+        drop(ticket);
+    }
+
+    async fn proxy(&mut self) -> Result<(), Status> {
+        self.begin();
+        if self.record.entry.proxy_protocol {
+            self.read_header().await?;
+        }
+        let mut candidates = self.candidates().await?;
+        let (peer, pick) = self.connect(&mut candidates).await?;
+        self.greet(&peer).await?;
+        self.relay(&peer, &pick).await
+    }
+
+    fn begin(&mut self) {
+        let record = &mut self.record;
+        let server = &record.entry.server;
+        if server.wants_local && unspecified(&record.entry.key.address) {
+            record.local = local(&self.client);
+        }
+        if server.session.tcp_nodelay
+            && let Stream::Tcp(stream) = &self.client
+        {
+            // Only a connection that is already gone can refuse, and its first read will tell.
+            let _ = stream.set_nodelay(true);
+        }
+        if record.wants(Level::Info) {
+            match record.client {
+                Some(client) => record.note(format_args!("client {client} connected to {}", record.entry.name)),
+                None => record.note(format_args!("client unix: connected to {}", record.entry.name)),
+            }
+        }
+    }
+
+    async fn candidates(&mut self) -> Result<Candidates, Status> {
+        match target::locate(&mut self.record, tick())? {
+            Located::Peers(candidates) => Ok(candidates),
+            Located::Name { host, port } => target::resolve(&self.record, &host, port).await,
+        }
+    }
+
+    /// Connects to the first peer that lets us.
+    async fn connect(&mut self, candidates: &mut Candidates) -> Result<(Stream, Pick), Status> {
+        let entry = self.record.entry.clone();
+        loop {
+            let started = tick();
+            let mut pick = candidates.pick(&mut self.record, started)?;
+            self.record.attempt(pick.name(), started);
+            let connected = connect::connect(pick.address(), &entry.server).await;
+            let now = tick();
+            match connected {
+                Ok(peer) => {
+                    self.connected(&peer, now);
+                    pick.succeed(now);
+                    return Ok((peer, pick));
+                }
+                Err(Failure::Local(call, error)) => {
+                    self.record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", Errno(&error)));
+                    return Err(Status::InternalError);
+                }
+                Err(failure) => {
+                    self.unreachable(&failure, &pick);
+                    pick.fail(now);
+                }
+            }
+            if !candidates.another(&entry.server.proxy, now) {
+                return Err(Status::BadGateway);
+            }
+        }
+    }
+
+    fn connected(&mut self, peer: &Stream, now: Tick) {
+        let record = &mut self.record;
+        if let Some(attempt) = record.current() {
+            attempt.connect = Some(now.since(attempt.started));
+        }
+        if record.wants(Level::Info)
+            && let (Some(ours), Some(attempt)) = (local(peer), record.attempts.last())
+        {
+            record.note(format_args!("proxy {ours} connected to {}", attempt.peer.as_str()));
+        }
+    }
+
+    fn unreachable(&self, failure: &Failure, pick: &Pick) {
+        let record = &self.record;
+        match failure {
+            Failure::Refused(error) => {
+                let severity = match error.raw_os_error() {
+                    Some(
+                        libc::ECONNREFUSED
+                        | libc::EAGAIN
+                        | libc::ECONNRESET
+                        | libc::ENETDOWN
+                        | libc::ENETUNREACH
+                        | libc::EHOSTDOWN
+                        | libc::EHOSTUNREACH,
+                    ) => Level::Error,
+                    _ => Level::Crit,
+                };
+                let address = pick.address();
+                record.log(severity, CONNECTING, format_args!("connect() to {address} failed {}", Errno(error)));
+            }
+            Failure::Failed(error) | Failure::Local(_, error) => {
+                let severity = level(error, Level::Error);
+                record.log(severity, CONNECTING, format_args!("connect() failed {}", Errno(error)));
+            }
+            Failure::TimedOut => {
+                record.log(Level::Error, CONNECTING, format_args!("upstream timed out (110: Connection timed out)"))
+            }
+        }
+    }
+
+    /// Sends what the peer gets before the relay: our PROXY header, and what came early.
+    async fn greet(&mut self, peer: &Stream) -> Result<(), Status> {
+        let early = std::mem::take(&mut self.early);
+        let Some(version) = self.record.entry.server.proxy.header else {
+            return self.send_early(peer, &early, early.len()).await;
+        };
+        let (source, destination) = (self.record.client, self.record.local());
+        let mut bytes = Vec::with_capacity(128 + early.len());
+        match version {
+            HeaderVersion::V1 => write_proxy_v1(source, destination, &mut bytes),
+            HeaderVersion::V2 => write_proxy_v2(source, destination, false, &mut bytes),
+        }
+        bytes.extend_from_slice(&early);
+        self.send_early(peer, &bytes, early.len()).await
+    }
+
+    async fn send_early(&mut self, peer: &Stream, bytes: &[u8], of_client: usize) -> Result<(), Status> {
+        self.record.received += of_client as u64;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let limit = self.record.entry.server.proxy.timeout;
+        let sent = match tokio::time::timeout(limit, write_all(peer, bytes)).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        if let Some(attempt) = self.record.current() {
+            attempt.sent += bytes.len() as u64;
+        }
+        sent.map_err(|error| {
+            let severity = level(&error, Level::Error);
+            let message = format_args!("send() failed {}", Errno(&error));
+            self.record.log(severity, "proxying and sending to upstream", message);
+            // nginx too: a session that was connected is not an error of the gateway.
+            Status::Ok
+        })
+    }
+
+    async fn relay(&mut self, peer: &Stream, pick: &Pick) -> Result<(), Status> {
+        let proxy = &self.record.entry.server.proxy;
+        let relayed = relay(&self.client, peer, &self.record.worker.context, proxy.timeout, proxy.half_close).await;
+        let record = &mut self.record;
+        record.received += relayed.to_peer;
+        record.sent += relayed.to_client;
+        if let Some(attempt) = record.current() {
+            attempt.sent += relayed.to_peer;
+            attempt.received += relayed.to_client;
+            pick.count(attempt.sent, attempt.received);
+        }
+        self.log_end(&relayed);
+        Ok(())
+    }
+
+    fn log_end(&self, relayed: &Relayed) {
+        let record = &self.record;
+        match &relayed.error {
+            None => {}
+            Some((_, error)) if error.kind() == io::ErrorKind::TimedOut => record.log(
+                Level::Info,
+                "proxying connection",
+                format_args!("connection timed out (110: Connection timed out)"),
+            ),
+            Some((Direction::ToPeer, error)) => record.log(
+                level(error, Level::Info),
+                "proxying and reading from client",
+                format_args!("recv() failed {}", Errno(error)),
+            ),
+            Some((Direction::ToClient, error)) => record.log(
+                level(error, Level::Error),
+                "proxying and reading from upstream",
+                format_args!("recv() failed {}", Errno(error)),
+            ),
+        }
+    }
+
+    async fn read_header(&mut self) -> Result<(), Status> {
+        const ACTION: &str = "reading PROXY protocol";
+        let limit = self.record.entry.server.session.proxy_protocol_timeout;
+        let read = tokio::time::timeout(limit, header(&self.client, &mut self.early)).await;
+        let problem = match read {
+            Ok(Ok((header, length))) => {
+                self.early.drain(..length);
+                self.record.header = Some(Box::new(header));
+                return Ok(());
+            }
+            Ok(Err(problem)) => problem,
+            Err(_) => HeaderProblem::Read(io::ErrorKind::TimedOut.into()),
+        };
+        let record = &self.record;
+        match problem {
+            HeaderProblem::Broken => {
+                let line = self.early.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+                let shown = line.escape_ascii();
+                record.log(Level::Error, ACTION, format_args!("broken header: \"{shown}\""));
+                Err(Status::BadRequest)
+            }
+            HeaderProblem::Read(error) if error.kind() == io::ErrorKind::TimedOut => {
+                record.log(Level::Info, ACTION, format_args!("client timed out (110: Connection timed out)"));
+                Err(Status::Ok)
+            }
+            HeaderProblem::Read(error) => {
+                let severity = level(&error, Level::Info);
+                record.log(severity, ACTION, format_args!("recv() failed {}", Errno(&error)));
+                Err(Status::Ok)
+            }
+        }
+    }
+}
+
+enum HeaderProblem {
+    Broken,
+    Read(io::Error),
+}
+
+/// Longest PROXY header we read, TLVs and all.
+const HEADER_LIMIT: usize = 4096;
+
+/// Reads until the header is whole; `bytes` then holds it and what came behind it.
+async fn header(
+    client: &Stream,
+    bytes: &mut Vec<u8>,
+) -> Result<(fairlead_core::net::ProxyHeader, usize), HeaderProblem> {
+    let mut chunk = [0; 536];
+    while bytes.len() < HEADER_LIMIT {
+        let read = match client.try_read(&mut chunk) {
+            Ok(0) => return Err(HeaderProblem::Broken),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(HeaderProblem::Read)?;
+                continue;
+            }
+            Err(error) => return Err(HeaderProblem::Read(error)),
+        };
+        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        match parse_proxy_header(bytes) {
+            Ok(found) => return Ok(found),
+            Err(ProxyProtocolError::Incomplete) => {}
+            Err(ProxyProtocolError::Broken) => break,
+        }
+    }
+    Err(HeaderProblem::Broken)
+}
+
+async fn write_all(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|cx| stream.poll_write_ready(cx)).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn unspecified(address: &Address) -> bool {
+    address.ip().is_some_and(|ip| ip.is_unspecified())
+}
+
+fn local(stream: &Stream) -> Option<SocketAddr> {
+    match stream {
+        Stream::Tcp(stream) => stream.local_addr().ok(),
+        Stream::Unix(_) => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! What `stream { … }` says, level by level, before anything is resolved,
+//! opened or bound: `plan` compiles it.
+
+use crate::{access_log, health_check, listen, names, proxy};
+use fairlead_conf::{Span, Word};
+use fairlead_core::log::{ErrorLogs, Format};
+use fairlead_core::upstream;
+use std::time::Duration;
+
+/// The scope of the `stream` block: the level every server inherits, and the
+/// blocks found in it.
+#[derive(Default)]
+pub(crate) struct Stream {
+    pub inherited: Server,
+    pub upstreams: Vec<upstream::Settings>,
+    pub matches: Vec<MatchBlock>,
+    pub formats: Vec<Format>,
+    pub servers: Vec<Server>,
+}
+
+/// A `match` block as written; core compiles it.
+pub(crate) struct MatchBlock {
+    pub name: Word,
+    pub block: fairlead_conf::Block,
+}
+
+/// The scope of a `server` block; the outermost one holds the defaults.
+#[derive(Clone, Default)]
+pub(crate) struct Server {
+    /// The word `server`.
+    pub span: Span,
+    pub listens: Vec<listen::Listen>,
+    pub session: Session,
+    pub proxy: proxy::Settings,
+    pub names: names::Settings,
+    pub error_logs: ErrorLogs,
+    pub access_logs: Vec<access_log::Settings>,
+    pub health: health_check::Settings,
+}
+
+/// Settings of the client's side of a session.
+#[derive(Clone, Default)]
+pub(crate) struct Session {
+    pub tcp_nodelay: bool,
+    pub proxy_protocol_timeout: Duration,
+}

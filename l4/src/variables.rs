@@ -1,0 +1,235 @@
+//! The stream plane's variables: one table from names to values.
+
+use crate::record::{Attempt, Record};
+use fairlead_conf::{Diagnostic, Template, Word};
+use fairlead_core::clock::{Tick, push_time_iso8601, push_time_local, unix_millis};
+use fairlead_core::net::Protocol;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variable {
+    BinaryRemoteAddr,
+    BytesReceived,
+    BytesSent,
+    Connection,
+    Hostname,
+    Msec,
+    NginxVersion,
+    Pid,
+    Protocol,
+    ProxyProtocolAddr,
+    ProxyProtocolPort,
+    ProxyProtocolServerAddr,
+    ProxyProtocolServerPort,
+    ProxyProtocolTlv(u8),
+    RemoteAddr,
+    RemotePort,
+    ServerAddr,
+    ServerPort,
+    SessionTime,
+    Status,
+    TimeIso8601,
+    TimeIso8601Ms,
+    TimeLocal,
+    UpstreamAddr,
+    UpstreamBytesReceived,
+    UpstreamBytesSent,
+    UpstreamConnectTime,
+    UpstreamFirstByteTime,
+    UpstreamLastAddr,
+    UpstreamSessionTime,
+}
+
+use Variable as V;
+
+pub(crate) const VARIABLES: &[(&str, Variable)] = &[
+    ("binary_remote_addr", V::BinaryRemoteAddr),
+    ("bytes_received", V::BytesReceived),
+    ("bytes_sent", V::BytesSent),
+    ("connection", V::Connection),
+    ("hostname", V::Hostname),
+    ("msec", V::Msec),
+    ("nginx_version", V::NginxVersion),
+    ("pid", V::Pid),
+    ("protocol", V::Protocol),
+    ("proxy_protocol_addr", V::ProxyProtocolAddr),
+    ("proxy_protocol_port", V::ProxyProtocolPort),
+    ("proxy_protocol_server_addr", V::ProxyProtocolServerAddr),
+    ("proxy_protocol_server_port", V::ProxyProtocolServerPort),
+    ("remote_addr", V::RemoteAddr),
+    ("remote_port", V::RemotePort),
+    ("server_addr", V::ServerAddr),
+    ("server_port", V::ServerPort),
+    ("session_time", V::SessionTime),
+    ("status", V::Status),
+    ("time_iso8601", V::TimeIso8601),
+    ("time_iso8601_ms", V::TimeIso8601Ms),
+    ("time_local", V::TimeLocal),
+    ("upstream_addr", V::UpstreamAddr),
+    ("upstream_bytes_received", V::UpstreamBytesReceived),
+    ("upstream_bytes_sent", V::UpstreamBytesSent),
+    ("upstream_connect_time", V::UpstreamConnectTime),
+    ("upstream_first_byte_time", V::UpstreamFirstByteTime),
+    ("upstream_last_addr", V::UpstreamLastAddr),
+    ("upstream_session_time", V::UpstreamSessionTime),
+];
+
+/// Names of `$proxy_protocol_tlv_*` (PROXY protocol, section 2.2); `0x…` names any type.
+const TLVS: &[(&str, u8)] = &[("alpn", 0x01), ("authority", 0x02), ("unique_id", 0x05), ("netns", 0x30)];
+
+/// The nginx whose language and behaviour this is.
+const NGINX_VERSION: &str = "1.31.5";
+
+/// The variable called `name`; case does not matter, as in nginx.
+pub(crate) fn resolve(name: &str) -> Option<Variable> {
+    let name = name.to_ascii_lowercase();
+    if let Some(tlv) = name.strip_prefix("proxy_protocol_tlv_") {
+        return match tlv.strip_prefix("0x") {
+            Some(hex) => u8::from_str_radix(hex, 16).ok(),
+            None => TLVS.iter().find(|(known, _)| *known == tlv).map(|(_, kind)| *kind),
+        }
+        .map(V::ProxyProtocolTlv);
+    }
+    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, variable)| *variable)
+}
+
+pub(crate) fn compile(word: &Word) -> Result<Template<Variable>, Diagnostic> {
+    Template::compile(word, &resolve)
+}
+
+impl Variable {
+    /// Whether its value needs the address the client used.
+    pub fn wants_local(self) -> bool {
+        matches!(self, V::ServerAddr | V::ServerPort)
+    }
+}
+
+impl Record {
+    /// Appends the value of `template`; variables that do not exist are empty.
+    pub fn render(&self, template: &Template<Variable>, now: Tick, out: &mut Vec<u8>) {
+        template.render(out, |variable, out| {
+            self.push(*variable, now, out);
+        });
+    }
+
+    /// Appends the value; false when it does not exist (`-` in logs).
+    pub fn push(&self, variable: Variable, now: Tick, out: &mut Vec<u8>) -> bool {
+        match variable {
+            V::BinaryRemoteAddr => match self.client.map(|client| client.ip()) {
+                Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+                Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+                None => {}
+            },
+            V::BytesReceived => text(out, self.received),
+            V::BytesSent => text(out, self.sent),
+            V::Connection => text(out, self.number),
+            V::Hostname => out.extend_from_slice(self.worker.plan.hostname.as_bytes()),
+            V::Msec => seconds(out, Duration::from_millis(unix_millis())),
+            V::NginxVersion => out.extend_from_slice(NGINX_VERSION.as_bytes()),
+            V::Pid => text(out, std::process::id()),
+            V::Protocol => out.extend_from_slice(match self.entry.key.protocol {
+                Protocol::Tcp => b"TCP",
+                Protocol::Udp => b"UDP",
+            }),
+            V::ProxyProtocolAddr => return self.header_address(out, |(source, _)| *source, true),
+            V::ProxyProtocolPort => return self.header_address(out, |(source, _)| *source, false),
+            V::ProxyProtocolServerAddr => return self.header_address(out, |(_, server)| *server, true),
+            V::ProxyProtocolServerPort => return self.header_address(out, |(_, server)| *server, false),
+            V::ProxyProtocolTlv(kind) => return self.tlv(out, kind),
+            V::RemoteAddr => match self.client {
+                Some(client) => text(out, client.ip()),
+                None => out.extend_from_slice(b"unix:"),
+            },
+            V::RemotePort => self.client.iter().for_each(|client| text(out, client.port())),
+            V::ServerAddr => match self.local() {
+                Some(local) => text(out, local.ip()),
+                None => text(out, &self.entry.key.address),
+            },
+            V::ServerPort => self.local().iter().for_each(|local| text(out, local.port())),
+            V::SessionTime => seconds(out, now.since(self.started)),
+            V::Status => text(out, self.status.code()),
+            V::TimeIso8601 => push_time_iso8601(out),
+            V::TimeIso8601Ms => iso8601_ms(out),
+            V::TimeLocal => push_time_local(out),
+            V::UpstreamAddr => {
+                return self.list(out, |attempt, out| out.extend_from_slice(attempt.peer.as_str().as_bytes()));
+            }
+            V::UpstreamBytesReceived => return self.list(out, |attempt, out| text(out, attempt.received)),
+            V::UpstreamBytesSent => return self.list(out, |attempt, out| text(out, attempt.sent)),
+            V::UpstreamConnectTime => return self.list(out, |attempt, out| time(out, attempt.connect)),
+            V::UpstreamFirstByteTime => return self.list(out, |attempt, out| time(out, attempt.first_byte)),
+            V::UpstreamSessionTime => {
+                return self.list(out, |attempt, out| {
+                    seconds(out, attempt.total.unwrap_or_else(|| now.since(attempt.started)));
+                });
+            }
+            V::UpstreamLastAddr => match self.attempts.last() {
+                Some(attempt) => out.extend_from_slice(attempt.peer.as_str().as_bytes()),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// One value per attempt, as nginx separates them.
+    fn list(&self, out: &mut Vec<u8>, push: impl Fn(&Attempt, &mut Vec<u8>)) -> bool {
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            push(attempt, out);
+        }
+        !self.attempts.is_empty()
+    }
+
+    fn header_address(&self, out: &mut Vec<u8>, side: fn(&(SocketAddr, SocketAddr)) -> SocketAddr, ip: bool) -> bool {
+        let Some(addresses) = self.header.as_ref().and_then(|header| header.addresses.as_ref()) else {
+            return false;
+        };
+        let address = side(addresses);
+        if ip {
+            text(out, address.ip())
+        } else {
+            text(out, address.port())
+        }
+        true
+    }
+
+    fn tlv(&self, out: &mut Vec<u8>, kind: u8) -> bool {
+        let tlvs = self.header.as_ref().map_or(&[][..], |header| &header.tlvs);
+        match tlvs.iter().find(|(other, _)| *other == kind) {
+            Some((_, value)) => out.extend_from_slice(value),
+            None => return false,
+        }
+        true
+    }
+}
+
+fn text(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+/// `1.042`.
+fn seconds(out: &mut Vec<u8>, duration: Duration) {
+    let _ = write!(out, "{}.{:03}", duration.as_secs(), duration.subsec_millis());
+}
+
+fn time(out: &mut Vec<u8>, duration: Option<Duration>) {
+    match duration {
+        Some(duration) => seconds(out, duration),
+        None => out.push(b'-'),
+    }
+}
+
+/// `2026-11-20T20:01:02.345+01:00`.
+fn iso8601_ms(out: &mut Vec<u8>) {
+    const SECONDS: usize = "2026-11-20T20:01:02".len();
+    let start = out.len();
+    push_time_iso8601(out);
+    let zone = out.split_off((start + SECONDS).min(out.len()));
+    let _ = write!(out, ".{:03}", unix_millis() % 1000);
+    out.extend_from_slice(&zone);
+}
