@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what would be right.
 
-use crate::{Sources, Span};
+use crate::Span;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -9,7 +9,7 @@ pub enum Severity {
 }
 
 /// One problem, with the words nginx uses for it where nginx has it too.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     pub severity: Severity,
     pub message: String,
@@ -35,10 +35,5 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
         self
-    }
-
-    /// `fairlead: [emerg] MESSAGE in FILE:LINE:COLUMN`, then the line, a caret and the help.
-    pub fn render(&self, _sources: &Sources) -> String {
-        self.message.clone()
     }
 }

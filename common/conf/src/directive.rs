@@ -51,8 +51,31 @@ impl Contexts {
         Contexts(self.0 | other.0)
     }
 
+    /// Whether the two have a context in common.
     pub const fn contains(self, other: Contexts) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The contexts as nginx's documentation names them, those of `stream {}` marked.
+    pub fn names(self) -> Vec<&'static str> {
+        const NAMES: &[&str] = &[
+            "main",
+            "events",
+            "http",
+            "server",
+            "location",
+            "if in server",
+            "if in location",
+            "limit_except",
+            "upstream",
+            "match",
+            "stream",
+            "stream server",
+            "stream upstream",
+            "stream match",
+        ];
+        let set = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
+        set.map(|(_, name)| *name).collect()
     }
 }
 
@@ -119,7 +142,7 @@ pub enum Value {
     Params(&'static [Param]),
 }
 
-/// One `name` or `name=value` parameter.
+/// One `name` or `name=value` parameter. What may be written both ways has two rows.
 #[derive(Clone, Debug)]
 pub struct Param {
     pub name: &'static str,

@@ -4,11 +4,12 @@
 //! A block's simple statements are set before its blocks, so that a child
 //! block can start as a clone of its finished parent.
 
-use crate::{Block, Contexts, Diagnostic, Directive, Severity, Statement, Word};
+use crate::known::{self, Trap};
+use crate::{Args, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value};
+use crate::{Word, check, unknown};
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What one reading of a configuration knows and collects.
 pub struct Cx {
@@ -19,15 +20,19 @@ pub struct Cx {
     /// Names of variables that the configuration itself defines (named captures, `set`, `map`).
     pub defined: RefCell<HashSet<Box<str>>>,
     pub diagnostics: RefCell<Vec<Diagnostic>>,
+    /// Every directive of the process: what a name means where it is not allowed.
+    pub catalog: &'static Catalog,
 }
 
 impl Cx {
+    /// With the process's catalog, where one is installed.
     pub fn new(prefix: &Path, conf_dir: &Path) -> Cx {
         Cx {
             prefix: prefix.to_owned(),
             conf_dir: conf_dir.to_owned(),
             defined: RefCell::default(),
             diagnostics: RefCell::default(),
+            catalog: Catalog::installed(),
         }
     }
 
@@ -46,95 +51,197 @@ impl Cx {
 /// settings of several nginx levels, and each table names its part of it.
 pub struct Level<S: 'static> {
     pub context: Contexts,
-    _rows: std::marker::PhantomData<fn(&mut S)>,
+    rows: Vec<Row<S>>,
+    index: HashMap<&'static str, usize>,
+}
+
+type Set<S> = Box<dyn Fn(&mut S, &Given<'_>) -> Result<(), Diagnostic> + Send + Sync>;
+type Clear<S> = Box<dyn Fn(&mut S) + Send + Sync>;
+
+/// A directive whose `T` is reached from the level's scope.
+struct Row<S> {
+    name: &'static str,
+    args: &'static Args,
+    repeat: Again<S>,
+    default: Option<&'static str>,
+    trap: Option<&'static Trap>,
+    set: Set<S>,
+}
+
+/// [`Repeat`], reaching from the scope.
+enum Again<S> {
+    Once,
+    Append,
+    List(Clear<S>),
 }
 
 impl<S: 'static> Level<S> {
     pub fn new(context: Contexts) -> Level<S> {
-        Level { context, _rows: std::marker::PhantomData }
+        Level { context, rows: Vec::new(), index: HashMap::new() }
     }
 
     /// Adds the rows of `table` that may stand in this level's context.
-    pub fn with<T>(self, _table: &'static [Directive<T>], _part: fn(&mut S) -> &mut T) -> Level<S> {
+    pub fn with<T>(mut self, table: &'static [Directive<T>], part: fn(&mut S) -> &mut T) -> Level<S> {
+        for directive in table.iter().filter(|directive| directive.contexts.contains(self.context)) {
+            let repeat = match &directive.repeat {
+                Repeat::Once => Again::Once,
+                Repeat::Append => Again::Append,
+                Repeat::List(clear) => Again::List(Box::new(move |scope| clear(part(scope)))),
+            };
+            let known = self.index.insert(directive.name, self.rows.len());
+            debug_assert!(known.is_none(), "two rows for \"{}\" in one level", directive.name);
+            self.rows.push(Row {
+                name: directive.name,
+                args: &directive.args,
+                repeat,
+                default: directive.default,
+                trap: known::trap(directive.name),
+                set: Box::new(move |scope, given| (directive.set)(part(scope), given)),
+            });
+        }
         self
     }
 
     /// Puts every row's default through its `set`. For the outermost scope only:
     /// inner ones start as clones.
-    pub fn defaults(&self, _scope: &mut S, _cx: &Cx) {}
+    pub fn defaults(&self, scope: &mut S, cx: &Cx) {
+        for row in &self.rows {
+            let Some(default) = row.default else { continue };
+            let statement = default_statement(row.name, default);
+            let given = Given { statement: &statement, cx, context: self.context, order: 0 };
+            if let Err(wrong) = (row.set)(scope, &given) {
+                cx.report(Diagnostic::general(format!("default of \"{}\": {}", row.name, wrong.message)));
+            }
+        }
+    }
 
     /// Sets `block`'s simple statements in file order, then runs its block
     /// statements in file order. Everything wrong goes to `cx`.
-    pub fn eval(&self, _block: &Block, _scope: &mut S, _cx: &Cx) {}
-}
-
-/// The arguments of one statement, already checked against its row.
-pub struct Given<'a> {
-    pub statement: &'a Statement,
-    pub cx: &'a Cx,
-    /// The context the statement stands in.
-    pub context: Contexts,
-}
-
-impl<'a> Given<'a> {
-    pub fn len(&self) -> usize {
-        self.statement.args.len()
+    pub fn eval(&self, block: &Block, scope: &mut S, cx: &Cx) {
+        let mut seen = HashMap::new();
+        for blocks in [false, true] {
+            for (order, statement) in block.statements.iter().enumerate() {
+                if statement.block.is_some() == blocks {
+                    let given = Given { statement, cx, context: self.context, order };
+                    self.statement(&given, scope, &mut seen).unwrap_or_else(|wrong| cx.report(wrong));
+                }
+            }
+        }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.statement.args.is_empty()
+    /// Names that may stand here.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().map(|row| row.name)
     }
 
-    /// Argument `index`; the row's arity says it is there, an empty word stands in if not.
-    pub fn word(&self, index: usize) -> &'a Word {
-        self.statement.args.get(index).unwrap_or(&self.statement.name)
+    fn statement(&self, given: &Given<'_>, scope: &mut S, seen: &mut Seen) -> Result<(), Diagnostic> {
+        let statement = given.statement;
+        let Some(&at) = self.index.get(&*statement.name.text) else { return self.no_row(given, seen) };
+        let Some(row) = self.rows.get(at) else { return Ok(()) };
+        check_shape(statement, row.args.block)?;
+        check_arity(statement, row.args, &|name| self.may_stand(name))?;
+        check_types(statement, row.args, &|name| self.may_stand(name))?;
+        let first = seen.insert(row.name, statement.name.span).is_none();
+        match &row.repeat {
+            Again::Once if !first => return Err(duplicate(&statement.name)),
+            Again::List(clear) if first => clear(scope),
+            _ => {}
+        }
+        if let Some(warning) = row.trap.and_then(|trap| trap.warning(statement)) {
+            given.cx.report(warning);
+        }
+        (row.set)(scope, given)
     }
 
-    pub fn words(&self) -> &'a [Word] {
-        &self.statement.args
+    /// A name without a row: one that nginx only tunes itself with, or an error.
+    fn no_row(&self, given: &Given<'_>, seen: &mut Seen) -> Result<(), Diagnostic> {
+        let statement = given.statement;
+        let Some(accepted) = known::accepted(&statement.name.text, self.context) else {
+            return Err(unknown::explain(&statement.name, self.context, self.names(), given.cx.catalog));
+        };
+        check_shape(statement, false)?;
+        accepted.check(statement)?;
+        match seen.insert(accepted.name, statement.name.span) {
+            Some(_) if accepted.once => Err(duplicate(&statement.name)),
+            _ => Ok(()),
+        }
     }
 
-    pub fn text(&self, index: usize) -> &'a str {
-        &self.word(index).text
-    }
-
-    pub fn flag(&self, index: usize) -> Result<bool, Diagnostic> {
-        Ok(self.text(index) == "on")
-    }
-
-    pub fn int(&self, _index: usize) -> Result<i64, Diagnostic> {
-        Ok(0)
-    }
-
-    /// Bytes.
-    pub fn size(&self, _index: usize) -> Result<u64, Diagnostic> {
-        Ok(0)
-    }
-
-    pub fn time(&self, _index: usize) -> Result<Duration, Diagnostic> {
-        Ok(Duration::ZERO)
-    }
-
-    /// A path made absolute with the prefix.
-    pub fn path(&self, index: usize) -> PathBuf {
-        self.cx.prefix.join(self.text(index))
-    }
-
-    /// `name=value` among the arguments from `from` on, with the value's own word
-    /// (its span covers the value only). `name` alone gives an empty value.
-    pub fn param(&self, _from: usize, _name: &str) -> Option<Word> {
-        None
-    }
-
-    /// The statement's block; an empty one where the row has none.
-    pub fn block(&self) -> &'a Block {
-        static NONE: Block =
-            Block { statements: Vec::new(), span: crate::Span { file: crate::FileId(0), start: 0, end: 0 } };
-        self.statement.block.as_ref().unwrap_or(&NONE)
-    }
-
-    /// An error that points at argument `index`.
-    pub fn error(&self, index: usize, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(self.word(index).span, message)
+    fn may_stand(&self, name: &str) -> bool {
+        self.index.contains_key(name) || known::named(name).any(|known| known.contexts.contains(self.context))
     }
 }
+
+/// Names used in the block so far.
+type Seen = HashMap<&'static str, Span>;
+
+fn default_statement(name: &str, default: &str) -> Statement {
+    let mut lexer = crate::lexer::Lexer::new(crate::FileId(u32::MAX), default);
+    let args = match lexer.next() {
+        crate::lexer::Item::Statement(words, _) => words,
+        _ => Vec::new(),
+    };
+    let name =
+        Word { text: name.into(), span: Span { file: crate::FileId(u32::MAX), start: 0, end: 0 }, quoted: false };
+    Statement { name, args, block: None }
+}
+
+fn duplicate(name: &Word) -> Diagnostic {
+    let message = format!("\"{}\" directive is duplicate", name.text);
+    Diagnostic::error(name.span, message).help("it may be written once in a block: remove one of them")
+}
+
+fn check_shape(statement: &Statement, block: bool) -> Result<(), Diagnostic> {
+    let name = &statement.name;
+    match &statement.block {
+        Some(_) if !block => {
+            let message = format!("directive \"{}\" is not terminated by \";\"", name.text);
+            Err(Diagnostic::error(name.span, message).help("it takes no block: write \";\" instead of \"{\""))
+        }
+        None if block => {
+            let message = format!("directive \"{}\" has no opening \"{{\"", name.text);
+            Err(Diagnostic::error(name.span, message).help("it takes a block: write \"{ … }\" instead of \";\""))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_arity(statement: &Statement, args: &Args, is_name: &dyn Fn(&str) -> bool) -> Result<(), Diagnostic> {
+    let count = statement.args.len();
+    if (args.min..=args.max).contains(&count) {
+        return Ok(());
+    }
+    let name = &statement.name;
+    let span = statement.args.get(args.max).map_or(name.span, |extra| extra.span);
+    let error = Diagnostic::error(span, format!("invalid number of arguments in \"{}\" directive", name.text));
+    let swallowed = statement.args.iter().find(|word| !word.quoted && is_name(&word.text));
+    Err(match swallowed.filter(|_| count > args.max) {
+        Some(word) => Diagnostic { span: Some(word.span), ..error }.help(missing_semicolon(word)),
+        None => error.help(usage(&name.text, args)),
+    })
+}
+
+fn check_types(statement: &Statement, args: &Args, is_name: &dyn Fn(&str) -> bool) -> Result<(), Diagnostic> {
+    let kinds = args.values.iter().chain(std::iter::repeat(args.values.last().unwrap_or(&Value::Text)));
+    for (word, kind) in statement.args.iter().zip(kinds) {
+        check::argument(&statement.name.text, word, kind).map_err(|wrong| {
+            let swallowed = !word.quoted && is_name(&word.text);
+            if swallowed { wrong.help(missing_semicolon(word)) } else { wrong }
+        })?;
+    }
+    Ok(())
+}
+
+fn missing_semicolon(word: &Word) -> String {
+    format!("is a \";\" missing before \"{}\"?", word.text)
+}
+
+/// `write: limit_conn zone number;`
+pub(crate) fn usage(name: &str, args: &Args) -> String {
+    let space = if args.syntax.is_empty() { "" } else { " " };
+    let end = if args.block { " { … }" } else { ";" };
+    format!("write: {name}{space}{}{end}", args.syntax)
+}
+
+#[cfg(test)]
+mod tests;
