@@ -7,7 +7,7 @@
 use crate::known::{self, Trap};
 use crate::{Args, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value};
 use crate::{Word, check, unknown};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub struct Cx {
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// Every directive of the process: what a name means where it is not allowed.
     pub catalog: &'static Catalog,
+    /// Place in its block of the statement that is being set.
+    pub(crate) order: Cell<usize>,
 }
 
 impl Cx {
@@ -33,6 +35,7 @@ impl Cx {
             defined: RefCell::default(),
             diagnostics: RefCell::default(),
             catalog: Catalog::installed(),
+            order: Cell::new(0),
         }
     }
 
@@ -108,7 +111,7 @@ impl<S: 'static> Level<S> {
         for row in &self.rows {
             let Some(default) = row.default else { continue };
             let statement = default_statement(row.name, default);
-            let given = Given { statement: &statement, cx, context: self.context, order: 0 };
+            let given = Given { statement: &statement, cx, context: self.context };
             if let Err(wrong) = (row.set)(scope, &given) {
                 cx.report(Diagnostic::general(format!("default of \"{}\": {}", row.name, wrong.message)));
             }
@@ -118,15 +121,19 @@ impl<S: 'static> Level<S> {
     /// Sets `block`'s simple statements in file order, then runs its block
     /// statements in file order. Everything wrong goes to `cx`.
     pub fn eval(&self, block: &Block, scope: &mut S, cx: &Cx) {
+        // A block's `set` runs its own statements and may ask for its order after that.
+        let outer = cx.order.get();
         let mut seen = HashMap::new();
         for blocks in [false, true] {
             for (order, statement) in block.statements.iter().enumerate() {
                 if statement.block.is_some() == blocks {
-                    let given = Given { statement, cx, context: self.context, order };
+                    let given = Given { statement, cx, context: self.context };
+                    cx.order.set(order);
                     self.statement(&given, scope, &mut seen).unwrap_or_else(|wrong| cx.report(wrong));
                 }
             }
         }
+        cx.order.set(outer);
     }
 
     /// Names that may stand here.

@@ -13,12 +13,15 @@ pub struct Given<'a> {
     pub cx: &'a Cx,
     /// The context the statement stands in.
     pub context: Contexts,
-    /// Place of the statement in its block, counted over simple statements and blocks
-    /// alike: what to sort by where the order of both together has a meaning.
-    pub order: usize,
 }
 
 impl<'a> Given<'a> {
+    /// Place of the statement in its block, counted over simple statements and blocks
+    /// alike: what to sort by where the order of both together has a meaning.
+    pub fn order(&self) -> usize {
+        self.cx.order.get()
+    }
+
     pub fn len(&self) -> usize {
         self.statement.args.len()
     }
