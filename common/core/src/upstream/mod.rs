@@ -3,14 +3,18 @@
 //! A [`Group`] and its [`Peer`]s are shared by all workers (atomics only); a
 //! [`Balancer`] is one worker's own view that picks. Every pick is a [`Lease`].
 
+mod address;
 mod balancer;
 mod group;
 mod lease;
 mod peer;
+mod server;
 mod settings;
+mod tried;
 
-pub use balancer::{Balancer, Choice, NoPeer, Tried};
+pub use balancer::{Balancer, Choice, NoPeer};
 pub use group::Group;
 pub use lease::Lease;
 pub use peer::{Availability, Peer, State};
 pub use settings::{DIRECTIVES, Keepalive, Method, Server, Settings, Sticky};
+pub use tried::Tried;

@@ -1,9 +1,18 @@
-//! One member of a group: its address and everything workers share about it.
+//! One member of a group: its address, what its `server` line says and what
+//! all workers share about it.
+//!
+//! Decides whether the peer may be used now and counts its uses and failures,
+//! as nginx does but in milliseconds. Does not choose among peers: the
+//! [`crate::upstream::Balancer`] does, and gives out what it takes here as a
+//! [`crate::upstream::Lease`].
 
+use crate::clock::Tick;
 use crate::net::Address;
 use crate::stats::Counter;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use md5::{Digest, Md5};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A peer of one generation's group. What must outlive a reload is in `state`.
 #[derive(Debug)]
@@ -40,7 +49,13 @@ pub struct State {
     pub failures: Counter,
     pub bytes_sent: Counter,
     pub bytes_received: Counter,
+    version: OnceLock<Version>,
 }
+
+/// Counts the changes of availability in a group, so that every worker's
+/// balancer can tell at the price of a load that it must look again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Version(Arc<AtomicU64>);
 
 /// What active health checks say about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -52,4 +67,199 @@ pub enum Availability {
     /// `mandatory`, and not yet passed once.
     Checking = 1,
     Unhealthy = 2,
+}
+
+/// Why a peer may not be picked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// `down`, or active health checks say so.
+    Off,
+    /// `max_conns` uses are in progress.
+    Full,
+    /// `max_fails` was reached; may be tried at this tick.
+    Failed(u64),
+}
+
+impl Version {
+    pub(crate) fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn bump(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl State {
+    /// What active health checks say; every worker sees it within a tick.
+    pub fn set_health(&self, health: Availability) {
+        if self.health.swap(health as u8, Ordering::AcqRel) != health as u8 {
+            self.changed();
+        }
+    }
+
+    pub fn health(&self) -> Availability {
+        match self.health.load(Ordering::Acquire) {
+            0 => Availability::Up,
+            1 => Availability::Checking,
+            _ => Availability::Unhealthy,
+        }
+    }
+
+    /// Ties this state to the group whose workers must hear of its changes. A state that was
+    /// carried over a reload stays with the group's own line.
+    pub(crate) fn join(&self, version: &Version) {
+        self.version.get_or_init(|| version.clone());
+    }
+
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.version.get()
+    }
+
+    fn changed(&self) {
+        if let Some(version) = self.version.get() {
+            version.bump();
+        }
+    }
+}
+
+impl Peer {
+    /// A primary peer with what nginx gives a `server` line without parameters.
+    pub fn new(address: Address, server: &str) -> Peer {
+        let name = address.to_string().into_boxed_str();
+        Peer {
+            sid: sid(&name),
+            name,
+            address,
+            server: server.into(),
+            weight: 1,
+            max_conns: 0,
+            max_fails: 1,
+            fail_timeout: 10_000,
+            backup: false,
+            down: false,
+            state: Arc::default(),
+        }
+    }
+
+    pub fn set_health(&self, health: Availability) {
+        self.state.set_health(health);
+    }
+
+    /// Whether a pick could take this peer now.
+    pub fn is_available(&self, now: Tick) -> bool {
+        self.fitness(now).is_ok()
+    }
+
+    pub(crate) fn fitness(&self, now: Tick) -> Result<(), Unfit> {
+        self.check_on()?;
+        if let Some(until) = self.failed_until(now) {
+            return Err(Unfit::Failed(until));
+        }
+        if self.is_full() { Err(Unfit::Full) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.max_conns > 0 && self.state.active.load(Ordering::Relaxed) >= self.max_conns
+    }
+
+    /// The tick at which a failed peer may be tried again, while that is in the future.
+    fn failed_until(&self, now: Tick) -> Option<u64> {
+        if !self.is_over_max_fails() {
+            return None;
+        }
+        let checked = self.state.checked.load(Ordering::Acquire);
+        let waited = now.0.saturating_sub(checked);
+        (waited <= self.fail_timeout).then(|| checked.saturating_add(self.fail_timeout).saturating_add(1))
+    }
+
+    fn is_over_max_fails(&self) -> bool {
+        self.max_fails > 0 && self.state.fails.load(Ordering::Acquire) >= self.max_fails
+    }
+
+    fn check_on(&self) -> Result<(), Unfit> {
+        if self.down || self.state.health() != Availability::Up { Err(Unfit::Off) } else { Ok(()) }
+    }
+
+    /// Counts one use if the peer may be used now. `Ok(true)` is the trial of a failed peer: of all
+    /// workers only this one may try it until `fail_timeout` has passed again.
+    pub(crate) fn acquire(&self, now: Tick) -> Result<bool, Unfit> {
+        self.check_on()?;
+        if let Some(until) = self.failed_until(now) {
+            return Err(Unfit::Failed(until));
+        }
+        self.count_in()?;
+        let trial = self.is_over_max_fails();
+        let checked = self.state.checked.load(Ordering::Acquire);
+        if now.0.saturating_sub(checked) > self.fail_timeout {
+            let won = self.state.checked.compare_exchange(checked, now.0, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            if trial && !won {
+                self.state.active.fetch_sub(1, Ordering::Relaxed);
+                return Err(Unfit::Failed(now.0.saturating_add(self.fail_timeout).saturating_add(1)));
+            }
+        }
+        self.state.picks.add(1);
+        Ok(trial)
+    }
+
+    /// Counts one use of a group's only peer, whose failures nobody looks at.
+    pub(crate) fn acquire_only(&self) -> Result<(), Unfit> {
+        self.check_on()?;
+        self.count_in()?;
+        self.state.picks.add(1);
+        Ok(())
+    }
+
+    fn count_in(&self) -> Result<(), Unfit> {
+        let active = &self.state.active;
+        if self.max_conns == 0 {
+            active.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let below = |uses| (uses < self.max_conns).then_some(uses + 1);
+        active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Unfit::Full), |_| Ok(()))
+    }
+
+    /// Ends one use.
+    pub(crate) fn release(&self) {
+        self.state.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a failure; whether the peer is over `max_fails` now.
+    pub(crate) fn count_failure(&self, now: Tick) -> bool {
+        let fails = self.state.fails.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        self.state.accessed.store(now.0, Ordering::Release);
+        self.state.checked.store(now.0, Ordering::Release);
+        if self.max_fails > 0 && fails == self.max_fails {
+            self.state.changed();
+        }
+        self.max_fails > 0 && fails >= self.max_fails
+    }
+
+    /// A use went well: a peer tried after its last failure is live again. Whether that changed anything.
+    pub(crate) fn count_success(&self) -> bool {
+        let state = &self.state;
+        if state.fails.load(Ordering::Acquire) == 0
+            || state.accessed.load(Ordering::Acquire) >= state.checked.load(Ordering::Acquire)
+        {
+            return false;
+        }
+        let fails = state.fails.swap(0, Ordering::AcqRel);
+        let was_failed = self.max_fails > 0 && fails >= self.max_fails;
+        if was_failed {
+            state.changed();
+        }
+        was_failed
+    }
+}
+
+fn sid(name: &str) -> Box<str> {
+    Md5::digest(name.as_bytes())
+        .iter()
+        .fold(String::with_capacity(32), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+        .into_boxed_str()
 }

@@ -1,0 +1,258 @@
+//! One worker's view of a group: picks peers in O(1) or O(log n).
+//!
+//! Nothing here locks, allocates (but for a request's fifth try far out in a
+//! large group) or walks over all peers, except when the availability of
+//! some peer has changed: then once a tick at most.
+
+mod hash;
+mod ip_hash;
+mod ketama;
+mod least_conn;
+mod random;
+mod round_robin;
+#[cfg(test)]
+mod tests;
+mod tournament;
+
+pub(super) use hash::Rehash;
+pub(super) use ketama::{MAX_POINTS, Ring};
+
+use crate::clock::Tick;
+use crate::upstream::{Group, Lease, Method, Peer, Tried};
+use random::Dice;
+use round_robin::Rotation;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// After so many hashes or throws that led to nobody round robin takes over, as in nginx.
+const MAX_TRIES: u32 = 20;
+
+pub struct Balancer {
+    pub group: Arc<Group>,
+    view: RefCell<View>,
+}
+
+/// What a pick may depend on.
+pub struct Choice<'a> {
+    pub now: Tick,
+    /// `ip_hash`; `None` for a client on a Unix socket.
+    pub client: Option<IpAddr>,
+    /// The text of `hash`'s key; empty for the other methods.
+    pub key: &'a [u8],
+    /// Server id a sticky cookie asks for.
+    pub sid: Option<&'a [u8]>,
+}
+
+/// Nobody is left: nginx's `no live upstreams while connecting to upstream`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPeer;
+
+/// Everything of this worker that picks change.
+struct View {
+    primary: Rotation,
+    backup: Option<Rotation>,
+    /// `hash … consistent`: the servers that have several addresses.
+    servers: Vec<Option<Rotation>>,
+    dice: Dice,
+    /// The group's version as it was last looked at, and when.
+    seen: u64,
+    synced: Tick,
+}
+
+impl Balancer {
+    /// `seed` feeds `random` and nothing else.
+    pub fn new(group: Arc<Group>, seed: u64) -> Rc<Balancer> {
+        let by_load = matches!(group.method, Method::LeastConn);
+        let primaries = group.primaries();
+        let rotation = |from: usize, to: usize| {
+            let members = group.peers.iter().cloned().enumerate().skip(from).take(to - from);
+            Rotation::new(members, by_load)
+        };
+        let view = View {
+            primary: rotation(0, primaries),
+            backup: (group.peers.len() > primaries).then(|| rotation(primaries, group.peers.len())),
+            servers: group.ring().map(|ring| ring.rotations(&group.peers)).unwrap_or_default(),
+            dice: Dice::new(seed),
+            // What the peers' states say already is looked at by the first pick.
+            seen: u64::MAX,
+            synced: Tick(u64::MAX),
+        };
+        Rc::new(Balancer { group, view: RefCell::new(view) })
+    }
+
+    /// Picks a peer that `tried` does not hold, and adds it there.
+    ///
+    /// # Errors
+    /// [`NoPeer`] when every peer is down, failed, full or tried.
+    pub fn pick(self: &Rc<Self>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
+        let (index, peer) = match self.group.only() {
+            Some(peer) => {
+                if tried.holds(0) || peer.acquire_only().is_err() {
+                    return Err(NoPeer);
+                }
+                (0, peer)
+            }
+            None => {
+                let index = self.view.borrow_mut().pick(&self.group, choice, tried).ok_or(NoPeer)?;
+                (index, self.group.peers.get(index).ok_or(NoPeer)?)
+            }
+        };
+        tried.insert(index);
+        Ok(Lease::new(self.clone(), peer.clone(), index))
+    }
+
+    pub(super) fn succeeded(&self, index: usize, now: Tick) {
+        if let Some(peer) = self.accounted(index)
+            && peer.count_success()
+        {
+            let mut view = self.view.borrow_mut();
+            view.note_own_change(&self.group);
+            view.each(&self.group, index, |rotation, member| rotation.look(member, now));
+        }
+    }
+
+    pub(super) fn failed(&self, index: usize, now: Tick) -> bool {
+        let Some(peer) = self.group.peers.get(index) else { return false };
+        peer.state.failures.add(1);
+        if self.accounted(index).is_none() {
+            return false;
+        }
+        let version = self.group.version().load();
+        let over = peer.count_failure(now);
+        let mut view = self.view.borrow_mut();
+        if self.group.version().load() != version {
+            view.note_own_change(&self.group);
+        }
+        view.each(&self.group, index, |rotation, member| rotation.failed(member, now));
+        over
+    }
+
+    pub(super) fn released(&self, index: usize) {
+        let Some(peer) = self.group.peers.get(index) else { return };
+        peer.release();
+        if self.group.only().is_none() {
+            self.view.borrow_mut().each(&self.group, index, Rotation::released);
+        }
+    }
+
+    /// A peer whose failures count: the only one of a group is never held unavailable.
+    fn accounted(&self, index: usize) -> Option<&Peer> {
+        if self.group.only().is_some() { None } else { self.group.peers.get(index).map(Arc::as_ref) }
+    }
+}
+
+impl View {
+    fn pick(&mut self, group: &Group, choice: &Choice<'_>, tried: &mut Tried) -> Option<usize> {
+        self.catch_up(group, choice.now, false);
+        let found = self.pick_known(group, choice, tried);
+        // Nobody, and something has changed within this tick: it may be the one.
+        if found.is_none() && self.catch_up(group, choice.now, true) {
+            return self.pick_known(group, choice, tried);
+        }
+        found
+    }
+
+    fn pick_known(&mut self, group: &Group, choice: &Choice<'_>, tried: &mut Tried) -> Option<usize> {
+        if !tried.on_backup {
+            if let Some(index) = self.pick_sticky(group, choice, tried) {
+                return Some(index);
+            }
+            if let Some(index) = self.pick_primary(group, choice, tried) {
+                return Some(index);
+            }
+        }
+        let backup = self.backup.as_mut()?;
+        let base = group.primaries();
+        if tried.on_backup || choice.sid.is_some() {
+            let mut sticky = group.with_sid(choice.sid).filter(|index| *index >= base);
+            if let Some(index) = sticky.find(|index| backup.pick_sticky(index - base, choice.now, tried)) {
+                tried.on_backup = true;
+                return Some(index);
+            }
+        }
+        let member = backup.pick(choice.now, tried)?;
+        tried.on_backup = true;
+        Some(base + member)
+    }
+
+    fn pick_sticky(&mut self, group: &Group, choice: &Choice<'_>, tried: &Tried) -> Option<usize> {
+        let primaries = group.primaries();
+        let mut asked_for = group.with_sid(choice.sid).filter(|index| *index < primaries);
+        let pays = matches!(group.method, Method::RoundRobin);
+        let primary = &mut self.primary;
+        asked_for.find(|index| {
+            if pays {
+                primary.pick_sticky(*index, choice.now, tried)
+            } else {
+                !tried.holds(*index) && primary.take_found(*index, choice.now)
+            }
+        })
+    }
+
+    fn pick_primary(&mut self, group: &Group, choice: &Choice<'_>, tried: &mut Tried) -> Option<usize> {
+        let (now, weights) = (choice.now, group.weights());
+        let primary = &mut self.primary;
+        let found = match &group.method {
+            Method::RoundRobin | Method::LeastConn => None,
+            Method::Hash { .. } if choice.key.is_empty() => None,
+            Method::Hash { consistent: true, .. } => {
+                let ring = group.ring()?;
+                ketama::pick((primary, &mut self.servers), ring, choice.key, now, tried)
+            }
+            // One primary peer leaves nothing to choose by hash or by chance.
+            _ if group.primaries() < 2 => None,
+            Method::Hash { consistent: false, .. } => hash::pick(primary, weights, choice.key, now, tried),
+            Method::IpHash => ip_hash::pick(primary, weights, choice.client, now, tried),
+            Method::Random { two: false } => random::pick(primary, weights, &mut self.dice, now, tried),
+            Method::Random { two: true } => random::pick_two(primary, weights, &mut self.dice, now, tried),
+        };
+        found.or_else(|| self.primary.pick(now, tried))
+    }
+
+    /// Looks at all peers when some worker has changed the availability of any, once a tick unless
+    /// `pressed`. Whether it did.
+    fn catch_up(&mut self, group: &Group, now: Tick, pressed: bool) -> bool {
+        let version = group.version().load();
+        let resync = version != self.seen && (pressed || now != self.synced);
+        if resync {
+            self.seen = version;
+            self.synced = now;
+        }
+        let all = [Some(&mut self.primary), self.backup.as_mut()];
+        for rotation in all.into_iter().flatten().chain(self.servers.iter_mut().flatten()) {
+            if resync {
+                rotation.resync(now);
+            }
+            if !pressed {
+                rotation.catch_up(now);
+            }
+        }
+        resync
+    }
+
+    /// The change that this worker has just made needs no looking at all peers.
+    fn note_own_change(&mut self, group: &Group) {
+        if group.version().load() == self.seen.wrapping_add(1) {
+            self.seen = self.seen.wrapping_add(1);
+        }
+    }
+
+    /// Every rotation that peer `index` is in, with its number there.
+    fn each(&mut self, group: &Group, index: usize, mut act: impl FnMut(&mut Rotation, usize)) {
+        match index.checked_sub(group.primaries()) {
+            None => act(&mut self.primary, index),
+            Some(member) => {
+                if let Some(backup) = &mut self.backup {
+                    act(backup, member);
+                }
+            }
+        }
+        if let Some((server, place)) = group.ring().and_then(|ring| ring.place_of(index))
+            && let Some(Some(addresses)) = self.servers.get_mut(server)
+        {
+            act(addresses, place);
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! nginx's smooth weighted round robin over one set of peers, without its walk.
+//!
+//! In every pick each peer that may be picked gains its effective weight, the
+//! highest current weight wins (the first of equals), and the winner pays what
+//! all gained. A failure lowers a peer's effective weight, each pick gives one
+//! back. Peers that may not be picked neither gain nor pay.
+//!
+//! Peers with their full weight play in a [`Tournament`]; those that recover
+//! are few and walked over, `weight / max_fails` picks for each failure; the
+//! others wait aside with their current weight kept. A rotation holds one
+//! worker's weights; whether a peer may be picked is shared and looked up in
+//! the peer when it wins. What other workers change is noticed at the next
+//! tick ([`Rotation::resync`]), or when the peer wins; a place below
+//! `max_conns` that another worker frees, within `members / SWEEP` picks or,
+//! when nobody else is left, a tick.
+
+use super::tournament::{Load, Tournament};
+use crate::clock::Tick;
+use crate::upstream::peer::Unfit;
+use crate::upstream::{Peer, Tried};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+/// Peers that are looked at again in each pick because other workers may have changed them.
+pub(super) const SWEEP: usize = 2;
+
+/// One set of peers (the primary ones, the backup ones, or the addresses of one server) and
+/// this worker's weights of them. Members are numbered from 0.
+pub(super) struct Rotation {
+    pub(super) members: Vec<Member>,
+    pub(super) tournament: Tournament,
+    /// Members whose effective weight is below their weight.
+    recovering: Vec<usize>,
+    /// Members with `max_conns` uses in progress.
+    full: Vec<usize>,
+    /// When failed members may be tried again.
+    retries: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Members that this request has tried, while it picks.
+    aside: Vec<usize>,
+    /// Whether members are compared by their load first (`least_conn`).
+    pub(super) by_load: bool,
+    total_weight: i64,
+    /// When a pick that found nobody last looked at all full members.
+    searched: Tick,
+    full_hand: usize,
+    pub(super) load_hand: usize,
+}
+
+pub(super) struct Member {
+    pub(super) peer: Arc<Peer>,
+    /// Position in the group.
+    pub(super) index: usize,
+    pub(super) place: Place,
+    /// Its position in the list that `place` names.
+    position: usize,
+    /// Kept here while the member is not in the tournament.
+    current: i64,
+    effective: i64,
+    /// Uses in progress as this worker knows them; 0 unless compared by load.
+    pub(super) conns: u32,
+    retry_queued: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the tournament.
+    Playing,
+    Recovering,
+    Full,
+    /// Over `max_fails`; its next try is queued.
+    Failed,
+    /// `down` or unhealthy.
+    Off,
+    /// Tried by the request that picks now.
+    Aside,
+}
+
+/// Who would be picked: its load and its current weight in this pick.
+#[derive(Clone, Copy)]
+struct Candidate {
+    member: usize,
+    load: Load,
+    key: i64,
+}
+
+impl Member {
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.place, Place::Playing | Place::Recovering)
+    }
+
+    fn weight(&self) -> i64 {
+        i64::from(self.peer.weight)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        Load { conns: self.conns, weight: self.peer.weight.max(1) }
+    }
+}
+
+impl Rotation {
+    /// `members` with their positions in the group.
+    pub fn new(members: impl Iterator<Item = (usize, Arc<Peer>)>, by_load: bool) -> Rotation {
+        let members: Vec<Member> = members.map(|(index, peer)| Member::new(index, peer, by_load)).collect();
+        let mut rotation = Rotation {
+            tournament: Tournament::new(members.len()),
+            recovering: Vec::new(),
+            full: Vec::new(),
+            retries: BinaryHeap::new(),
+            aside: Vec::with_capacity(8),
+            by_load,
+            total_weight: members.iter().map(Member::weight).sum(),
+            searched: Tick(0),
+            full_hand: 0,
+            load_hand: 0,
+            members,
+        };
+        for member in 0..rotation.members.len() {
+            rotation.enter(member);
+        }
+        rotation
+    }
+
+    /// Picks a member by load and weights and counts one use of its peer.
+    pub fn pick(&mut self, now: Tick, tried: &Tried) -> Option<usize> {
+        self.set_aside(tried);
+        let picked = self.pick_first(now);
+        self.put_back();
+        picked
+    }
+
+    /// Picks the member a sticky cookie asks for, if it may be picked.
+    pub fn pick_sticky(&mut self, member: usize, now: Tick, tried: &Tried) -> bool {
+        self.look(member, now);
+        if tried.holds(self.members[member].index) || !self.members[member].is_up() {
+            return false;
+        }
+        let pays = self.pays_for_sticky(member);
+        self.set_aside(tried);
+        let picked = self.take(member, now, pays);
+        self.put_back();
+        picked
+    }
+
+    /// Counts one use of a member that some other method has found. Its weights stay as they are.
+    pub fn take_found(&mut self, member: usize, now: Tick) -> bool {
+        self.take(member, now, false)
+    }
+
+    /// A member's use has failed: its weight sinks.
+    pub fn failed(&mut self, member: usize, now: Tick) {
+        let peer = &self.members[member].peer;
+        if peer.max_fails > 0 {
+            let loss = i64::from(peer.weight / peer.max_fails);
+            self.put(member, Place::Off);
+            let effective = &mut self.members[member].effective;
+            *effective = (*effective - loss).max(0);
+        }
+        self.look(member, now);
+    }
+
+    /// A use of a member has ended.
+    pub fn released(&mut self, member: usize) {
+        if self.by_load {
+            self.learn_load(member);
+        }
+        if self.members[member].place == Place::Full && !self.members[member].peer.is_full() {
+            // Whether it may be picked for other reasons is looked up when it wins.
+            self.enter(member);
+        }
+    }
+
+    /// Looks at every member, since some worker or the health checks have changed some.
+    pub fn resync(&mut self, now: Tick) {
+        for member in 0..self.members.len() {
+            self.look(member, now);
+        }
+    }
+
+    /// What time and other workers have changed since the last pick.
+    pub fn catch_up(&mut self, now: Tick) {
+        while let Some(Reverse((due, member))) = self.retries.peek().copied() {
+            if due > now.0 {
+                break;
+            }
+            self.retries.pop();
+            self.members[member].retry_queued = false;
+            self.look(member, now);
+        }
+        for _ in 0..SWEEP.min(self.full.len()) {
+            self.full_hand = (self.full_hand + 1) % self.full.len().max(1);
+            if let Some(member) = self.full.get(self.full_hand).copied() {
+                self.look(member, now);
+            }
+        }
+        if self.by_load {
+            self.sweep_loads();
+        }
+    }
+
+    /// Puts a member where its peer's state says it belongs.
+    pub fn look(&mut self, member: usize, now: Tick) {
+        match self.members[member].peer.fitness(now) {
+            Ok(()) if self.members[member].is_up() => {}
+            Ok(()) => self.enter(member),
+            Err(unfit) => self.leave(member, unfit),
+        }
+    }
+
+    fn pick_first(&mut self, now: Tick) -> Option<usize> {
+        // Every turn moves a member out of play or corrects a load, but for the bound on the latter.
+        let mut corrections = 0;
+        loop {
+            let Some(candidate) = self.candidate() else {
+                if self.search_full(now) {
+                    continue;
+                }
+                return None;
+            };
+            if self.by_load && corrections < super::least_conn::MAX_CORRECTIONS && self.learn_load(candidate.member) {
+                corrections += 1;
+                continue;
+            }
+            if self.take(candidate.member, now, true) {
+                return Some(candidate.member);
+            }
+        }
+    }
+
+    /// The winner among the tournament's first and those that recover.
+    fn candidate(&self) -> Option<Candidate> {
+        let first = self.tournament.first();
+        let mut best = first.map(|first| Candidate { member: first.index, load: first.load, key: first.key });
+        for &member in &self.recovering {
+            let it = &self.members[member];
+            let other = Candidate { member, load: it.load(), key: it.current + it.effective };
+            if best.is_none_or(|best| other.beats(&best)) {
+                best = Some(other);
+            }
+        }
+        best
+    }
+
+    /// Counts one use of a member's peer. With `pays`, the round robin goes on by one.
+    fn take(&mut self, member: usize, now: Tick, pays: bool) -> bool {
+        let trial = match self.members[member].peer.acquire(now) {
+            Ok(trial) => trial,
+            Err(unfit) => {
+                self.leave(member, unfit);
+                return false;
+            }
+        };
+        if pays {
+            self.turn(member);
+        }
+        if self.by_load {
+            self.learn_load(member);
+        }
+        if trial {
+            let until = now.0.saturating_add(self.members[member].peer.fail_timeout).saturating_add(1);
+            self.leave(member, Unfit::Failed(until));
+        } else if self.members[member].peer.is_full() {
+            self.leave(member, Unfit::Full);
+        }
+        true
+    }
+
+    /// One step of the round robin among the members with the winner's load.
+    fn turn(&mut self, winner: usize) {
+        let load = self.members[winner].load();
+        let first = self.tournament.first().filter(|first| first.load == load);
+        let mut total = first.map_or(0, |first| first.sum);
+        let (mut tied, mut recovered) = (0_usize, false);
+        for &member in &self.recovering {
+            let it = &self.members[member];
+            if it.load() == load {
+                total += it.effective;
+                tied += 1;
+            }
+        }
+        let playing_alone = first.is_some_and(|first| first.sum == i64::from(first.load.weight));
+        let alone = if first.is_some() { playing_alone && tied == 0 } else { tied == 1 };
+        if self.by_load && alone {
+            // nginx takes the only one with the least load as it is.
+            return;
+        }
+        if first.is_some() {
+            self.tournament.advance();
+        }
+        for place in 0..self.recovering.len() {
+            let it = &mut self.members[self.recovering[place]];
+            if it.load() == load {
+                it.current += it.effective;
+                it.effective += 1;
+                recovered |= it.effective >= it.weight();
+            }
+        }
+        match self.members[winner].place {
+            Place::Playing => self.tournament.charge(winner, total),
+            _ => self.members[winner].current -= total,
+        }
+        if recovered {
+            self.promote();
+        }
+    }
+
+    /// Moves those with their full weight back into the tournament.
+    fn promote(&mut self) {
+        let mut place = 0;
+        while let Some(member) = self.recovering.get(place).copied() {
+            let it = &self.members[member];
+            if it.effective >= it.weight() {
+                self.enter(member);
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    /// nginx lets sticky requests run up the price of one turn, and no more.
+    fn pays_for_sticky(&mut self, member: usize) -> bool {
+        if self.by_load {
+            return false;
+        }
+        let it = &self.members[member];
+        let current = match it.place {
+            Place::Playing => self.tournament.key(member) - it.weight(),
+            _ => it.current,
+        };
+        current > it.weight() - self.total_weight
+    }
+
+    /// Members that this request has tried sit out the pick.
+    fn set_aside(&mut self, tried: &Tried) {
+        if tried.is_empty() {
+            return;
+        }
+        let Some(base) = self.members.first().map(|first| first.index) else { return };
+        for index in tried.iter() {
+            // A rotation over the addresses of one server holds any positions, in order.
+            let member = match self.members.get(index.wrapping_sub(base)) {
+                Some(member) if member.index == index => Some(index - base),
+                _ => self.members.binary_search_by_key(&index, |member| member.index).ok(),
+            };
+            if let Some(member) = member.filter(|member| self.members[*member].is_up()) {
+                self.put(member, Place::Aside);
+                self.aside.push(member);
+            }
+        }
+    }
+
+    fn put_back(&mut self) {
+        while let Some(member) = self.aside.pop() {
+            self.enter(member);
+        }
+    }
+
+    /// Nobody is left: whether looking at all full members, once a tick, finds one that has room again.
+    fn search_full(&mut self, now: Tick) -> bool {
+        if self.searched == now {
+            return false;
+        }
+        self.searched = now;
+        let before = self.full.len();
+        for place in (0..before).rev() {
+            if let Some(member) = self.full.get(place).copied() {
+                self.look(member, now);
+            }
+        }
+        self.full.len() < before
+    }
+
+    pub(super) fn enter(&mut self, member: usize) {
+        let it = &self.members[member];
+        let place = if it.effective >= it.weight() { Place::Playing } else { Place::Recovering };
+        self.put(member, place);
+    }
+
+    fn leave(&mut self, member: usize, unfit: Unfit) {
+        let place = match unfit {
+            Unfit::Off => Place::Off,
+            Unfit::Full => Place::Full,
+            Unfit::Failed(until) => {
+                self.queue_retry(member, until);
+                Place::Failed
+            }
+        };
+        self.put(member, place);
+    }
+
+    fn queue_retry(&mut self, member: usize, until: u64) {
+        let it = &mut self.members[member];
+        // One entry each: an earlier one is looked at in its time and queued anew.
+        if !it.retry_queued {
+            it.retry_queued = true;
+            self.retries.push(Reverse((until, member)));
+        }
+    }
+
+    /// The one place where members move, with their current weight.
+    fn put(&mut self, member: usize, place: Place) {
+        let old = self.members[member].place;
+        if old == place {
+            return;
+        }
+        let position = self.members[member].position;
+        match old {
+            Place::Playing => {
+                let key = self.tournament.remove(member);
+                let it = &mut self.members[member];
+                it.current = key - it.weight();
+            }
+            Place::Recovering => {
+                self.recovering.swap_remove(position);
+                self.renumber(Place::Recovering, position);
+            }
+            Place::Full => {
+                self.full.swap_remove(position);
+                self.renumber(Place::Full, position);
+            }
+            Place::Failed | Place::Off | Place::Aside => {}
+        }
+        let it = &mut self.members[member];
+        it.place = place;
+        match place {
+            Place::Playing => self.tournament.insert(member, it.load(), it.current + it.weight()),
+            Place::Recovering => {
+                it.position = self.recovering.len();
+                self.recovering.push(member);
+            }
+            Place::Full => {
+                it.position = self.full.len();
+                self.full.push(member);
+            }
+            Place::Failed | Place::Off | Place::Aside => {}
+        }
+    }
+
+    fn renumber(&mut self, list: Place, position: usize) {
+        let list = if list == Place::Full { &self.full } else { &self.recovering };
+        if let Some(moved) = list.get(position) {
+            self.members[*moved].position = position;
+        }
+    }
+}
+
+impl Member {
+    fn new(index: usize, peer: Arc<Peer>, by_load: bool) -> Member {
+        let conns = if by_load { peer.state.active.load(std::sync::atomic::Ordering::Relaxed) } else { 0 };
+        Member {
+            index,
+            place: Place::Off,
+            position: 0,
+            current: 0,
+            effective: i64::from(peer.weight),
+            conns,
+            retry_queued: false,
+            peer,
+        }
+    }
+}
+
+impl Candidate {
+    fn beats(&self, other: &Candidate) -> bool {
+        let by_load = self.load.cmp(&other.load);
+        let by_key = other.key.cmp(&self.key);
+        by_load.then(by_key).then(self.member.cmp(&other.member)).is_lt()
+    }
+}
