@@ -98,7 +98,7 @@ impl Group {
         let mut peers = Vec::new();
         let mut sound = true;
         for server in &settings.servers {
-            match addresses(&server.address, settings.default_port, build) {
+            match addresses(&server.address, server.default_port, build) {
                 Ok(addresses) => {
                     peers.extend(addresses.into_iter().map(|address| peer(server, address, &mut states)));
                 }

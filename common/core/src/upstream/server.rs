@@ -1,7 +1,7 @@
 //! The parameters of `server` and of `sticky`.
 
 use crate::upstream::{Method, Server, Sticky};
-use fairlead_conf::{Diagnostic, Given, Param, Value, Word};
+use fairlead_conf::{Contexts, Diagnostic, Given, Param, Value, Word};
 use std::time::Duration;
 
 pub(super) const SERVER_PARAMS: &[Param] = &[
@@ -51,6 +51,7 @@ pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagno
     if let Some(word) = given.param(1, "fail_timeout") {
         server.fail_timeout = time(&word.text).ok_or_else(|| invalid(given, "fail_timeout"))?;
     }
+    server.default_port = given.context.contains(Contexts::UPSTREAM).then_some(80);
     server.backup = given.param(1, "backup").is_some();
     server.down = given.param(1, "down").is_some();
     Ok(server)

@@ -16,8 +16,6 @@ pub struct Settings {
     /// Idle connections kept per worker (http only).
     pub keepalive: Keepalive,
     pub sticky: Option<Sticky>,
-    /// The port of a `server` that names none: 80 in http; in stream that is an error.
-    pub default_port: Option<u16>,
 }
 
 /// One `server` of an upstream.
@@ -30,6 +28,8 @@ pub struct Server {
     pub fail_timeout: Duration,
     pub backup: bool,
     pub down: bool,
+    /// The port of an address that names none: 80 in http; in stream that is an error.
+    pub default_port: Option<u16>,
 }
 
 /// How a peer is chosen. The plane compiles `key` with its own variables and
@@ -74,7 +74,7 @@ pub struct Sticky {
 
 impl Settings {
     /// An empty block: round robin, and nginx's defaults.
-    pub fn new(name: Word, default_port: Option<u16>) -> Settings {
+    pub fn new(name: Word) -> Settings {
         Settings {
             name,
             servers: Vec::new(),
@@ -82,7 +82,6 @@ impl Settings {
             zone: None,
             keepalive: Keepalive::default(),
             sticky: None,
-            default_port,
         }
     }
 
@@ -108,6 +107,7 @@ impl Server {
             fail_timeout: Duration::from_secs(10),
             backup: false,
             down: false,
+            default_port: None,
         }
     }
 }
