@@ -16,7 +16,6 @@ mod tests;
 mod writer;
 
 pub use access::{AccessLog, Escape, Format, is_true, push_escaped};
-pub(crate) use directives::parse_time;
 pub use directives::{ACCESS_DIRECTIVES, AccessEntry, AccessLogs, DIRECTIVES, ErrorLogs, FORMAT_DIRECTIVES, Formats};
 pub use error::{ErrorLog, Level, OsError};
 pub use queue::Stats;

@@ -1,6 +1,7 @@
 //! The rows of `resolver` and `resolver_timeout`, for both planes.
 
 use super::Settings;
+use fairlead_conf::value::{parse_flag, parse_time};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Value};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -81,7 +82,7 @@ impl Settings {
             match word.text.split_once('=') {
                 Some(("valid", time)) => {
                     // Nothing and zero are the same to nginx: the TTL holds.
-                    let time = crate::log::parse_time(time).ok_or_else(invalid)?;
+                    let time = parse_time(time).ok_or_else(invalid)?;
                     settings.valid = Some(time).filter(|time| !time.is_zero());
                 }
                 Some(("ipv4", flag)) => settings.ipv4 = parse_flag(flag).ok_or_else(invalid)?,
@@ -103,14 +104,6 @@ impl Settings {
             return Err(given.error(0, "\"ipv4\" and \"ipv6\" cannot both be \"off\""));
         }
         Ok(settings)
-    }
-}
-
-fn parse_flag(text: &str) -> Option<bool> {
-    match text {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
     }
 }
 
@@ -169,6 +162,20 @@ mod tests {
         ] {
             assert_eq!(parse(words), Err(message.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_timeout_is_nginx_s_until_one_is_written() {
+        let row = &DIRECTIVES[1];
+        assert_eq!((row.name, row.default), ("resolver_timeout", Some("30s")));
+        let word = |text: &str| Word { text: text.into(), span: Span::default(), quoted: false };
+        let statement = Statement { name: word(row.name), args: vec![word("5s")], block: None };
+        let cx = Cx::new(Path::new("/"), Path::new("/"));
+        let resolver = Some(parse(&["127.0.0.1"]).unwrap());
+        let mut settings = ResolverSettings { resolver, ..ResolverSettings::default() };
+        assert_eq!(settings.settings().unwrap().timeout, Duration::from_secs(30));
+        (row.set)(&mut settings, &Given { statement: &statement, cx: &cx, context: Contexts::HTTP }).unwrap();
+        assert_eq!(settings.settings().unwrap().timeout, Duration::from_secs(5));
     }
 
     #[test]
