@@ -116,12 +116,6 @@ fn set_error_log(logs: &mut ErrorLogs, given: &Given<'_>) -> Result<(), Diagnost
         text if text.starts_with("memory:") => {
             return Err(given.error(0, "an error log in memory is known to nginx, not built in fairlead yet"));
         }
-        "off" => {
-            let message = "\"error_log off\" does not turn the log off, it writes a file called \"off\"";
-            let warning = Diagnostic::warning(given.word(0).span, message);
-            given.cx.report(warning.help("to log next to nothing, write: error_log /dev/null emerg;"));
-            Destination::File(given.path(0))
-        }
         _ => destination(given)?,
     };
     logs.0.push((destination, level.unwrap_or(Level::Error)));
