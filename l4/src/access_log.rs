@@ -4,6 +4,7 @@
 use crate::directives::{SERVER, STREAM};
 use crate::record::Record;
 use crate::variables::{Variable, compile};
+use fairlead_conf::value::{parse_size, parse_time};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Piece, Repeat, Template, Value, Word};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{AccessLog, Destination, Escape, Format, push_escaped};
@@ -107,8 +108,8 @@ fn parse(given: &Given<'_>) -> Result<Settings, Diagnostic> {
     for (index, word) in given.words().iter().enumerate().skip(2) {
         let invalid = || given.error(index, format!("invalid parameter \"{}\"", word.text));
         match word.text.split_once('=') {
-            Some(("buffer", value)) => settings.buffer = Some(crate::listen::bytes(value).ok_or_else(invalid)?),
-            Some(("flush", value)) => settings.flush = Some(crate::listen::time(value).ok_or_else(invalid)?),
+            Some(("buffer", value)) => settings.buffer = Some(buffer_size(value).ok_or_else(invalid)?),
+            Some(("flush", value)) => settings.flush = Some(parse_time(value).ok_or_else(invalid)?),
             Some(("if", value)) => {
                 settings.condition = Some(Word { text: value.into(), span: word.span, quoted: word.quoted });
             }
@@ -122,6 +123,10 @@ fn parse(given: &Given<'_>) -> Result<Settings, Diagnostic> {
         return Err(given.error(0, format!("no buffer is defined for access_log \"{}\"", path.text)));
     }
     Ok(settings)
+}
+
+fn buffer_size(text: &str) -> Option<usize> {
+    parse_size(text).and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0)
 }
 
 impl Line {

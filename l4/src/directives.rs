@@ -3,10 +3,9 @@
 
 use crate::settings::{MatchBlock, Server, Session, Stream};
 use crate::{access_log, health_check, listen, names, proxy};
-use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Repeat, Value};
+use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Page, Repeat, Value};
 use fairlead_core::{log, upstream};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 pub(crate) const STREAM: Contexts = Contexts::STREAM;
 pub(crate) const SERVER: Contexts = Contexts::STREAM_SERVER;
@@ -40,6 +39,19 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
 static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
     Level::new(Contexts::STREAM_UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
 });
+
+/// The plane's own pages, for `-h` and REFERENCE.md; core's rows have theirs.
+pub fn pages() -> Vec<Page> {
+    let mut all = fairlead_conf::pages(BLOCKS, "stream");
+    all.extend(fairlead_conf::pages(listen::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(SESSION, "stream"));
+    all.extend(fairlead_conf::pages(names::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
+    all.extend(fairlead_conf::pages(access_log::FORMATS, "stream log"));
+    all.extend(fairlead_conf::pages(access_log::DIRECTIVES, "stream log"));
+    all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
+    all
+}
 
 const BLOCKS: &[Directive<Stream>] = &[
     Directive {
@@ -92,14 +104,7 @@ const BLOCKS: &[Directive<Stream>] = &[
 ];
 
 fn upstream_block(block: &fairlead_conf::Block, name: &fairlead_conf::Word, cx: &Cx) -> upstream::Settings {
-    let mut settings = upstream::Settings {
-        name: name.clone(),
-        servers: Vec::new(),
-        method: upstream::Method::default(),
-        zone: None,
-        keepalive: upstream::Keepalive { connections: 0, requests: 0, time: Duration::ZERO, timeout: Duration::ZERO },
-        sticky: None,
-    };
+    let mut settings = upstream::Settings::new(name.clone());
     UPSTREAM_LEVEL.defaults(&mut settings, cx);
     UPSTREAM_LEVEL.eval(block, &mut settings, cx);
     settings

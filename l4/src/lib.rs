@@ -22,6 +22,7 @@ mod udp;
 mod variables;
 mod worker;
 
+pub use directives::pages;
 pub use outcomes::Outcomes;
 pub use plan::Plan;
 pub use worker::{Worker, serve};

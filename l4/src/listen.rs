@@ -2,8 +2,9 @@
 //! Addresses are parsed here; binding is the master's.
 
 use crate::directives::SERVER;
+use fairlead_conf::value::{parse_flag, parse_size, parse_time};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Value, Word};
-use fairlead_core::net::{Address, ListenOptions, Protocol};
+use fairlead_core::net::{Address, Keepalive, ListenOptions, Protocol};
 use fairlead_core::plan::Resolve;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -88,7 +89,9 @@ fn parameter(listen: &mut Listen, name: &str, value: &str) -> Result<(), String>
         "fastopen" => options.fastopen = Some(positive(name, value)?),
         "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
         "sndbuf" => options.sndbuf = Some(size(name, value)?),
-        "ipv6only" => options.ipv6only = flag(value)?,
+        "ipv6only" => {
+            options.ipv6only = parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{value}\""))?
+        }
         "so_keepalive" => options.keepalive = Some(keepalive(value)?),
         "ssl" | "default_server" | "multipath" | "setfib" | "accept_filter" => {
             return Err(format!("\"{name}\" parameter is known to nginx, not built in fairlead yet"));
@@ -103,28 +106,11 @@ fn positive(name: &str, value: &str) -> Result<i32, String> {
 }
 
 fn size(name: &str, value: &str) -> Result<usize, String> {
-    bytes(value).ok_or_else(|| format!("invalid {name} \"{name}={value}\""))
+    let bytes = parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("invalid {name} \"{name}={value}\""))
 }
 
-/// `8k`, `1m`, `512`.
-pub(crate) fn bytes(text: &str) -> Option<usize> {
-    let (number, scale) = match text.strip_suffix(['k', 'K']) {
-        Some(number) => (number, 1024),
-        None => text.strip_suffix(['m', 'M']).map_or((text, 1), |number| (number, 1024 * 1024)),
-    };
-    number.parse::<usize>().ok()?.checked_mul(scale)
-}
-
-fn flag(value: &str) -> Result<bool, String> {
-    match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("invalid ipv6only flags \"{value}\"")),
-    }
-}
-
-fn keepalive(value: &str) -> Result<fairlead_core::net::Keepalive, String> {
-    use fairlead_core::net::Keepalive;
+fn keepalive(value: &str) -> Result<Keepalive, String> {
     match value {
         "on" => return Ok(Keepalive::On { idle: None, interval: None, count: None }),
         "off" => return Ok(Keepalive::Off),
@@ -148,22 +134,8 @@ fn keepalive(value: &str) -> Result<fairlead_core::net::Keepalive, String> {
 fn seconds(part: Option<&str>) -> Option<Option<Duration>> {
     match part {
         None | Some("") => Some(None),
-        Some(text) => time(text).map(Some),
+        Some(text) => parse_time(text).map(Some),
     }
-}
-
-/// `90`, `30s`, `10m`.
-pub(crate) fn time(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let scale = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return None,
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(scale).map(Duration::from_secs)
 }
 
 /// The addresses `listen` means: `localhost` may be two. `*` and a bare port are `0.0.0.0`.

@@ -1,6 +1,7 @@
 //! `resolver` and `resolver_timeout`: who answers for names found at run time.
 
 use crate::directives::{SERVER, STREAM};
+use fairlead_conf::value::{parse_flag, parse_time};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Value};
 use fairlead_core::resolver;
 use std::net::{IpAddr, SocketAddr};
@@ -47,9 +48,9 @@ fn parse(given: &Given<'_>) -> Result<resolver::Settings, Diagnostic> {
     for (index, word) in given.words().iter().enumerate() {
         let invalid = || given.error(index, format!("invalid parameter \"{}\"", word.text));
         match word.text.split_once('=') {
-            Some(("valid", value)) => settings.valid = Some(crate::listen::time(value).ok_or_else(invalid)?),
-            Some(("ipv4", value)) => settings.ipv4 = on(value).ok_or_else(invalid)?,
-            Some(("ipv6", value)) => settings.ipv6 = on(value).ok_or_else(invalid)?,
+            Some(("valid", value)) => settings.valid = Some(parse_time(value).ok_or_else(invalid)?),
+            Some(("ipv4", value)) => settings.ipv4 = parse_flag(value).ok_or_else(invalid)?,
+            Some(("ipv6", value)) => settings.ipv6 = parse_flag(value).ok_or_else(invalid)?,
             Some(_) => return Err(invalid()),
             None => settings.servers.push(
                 server(&word.text)
@@ -64,14 +65,6 @@ fn parse(given: &Given<'_>) -> Result<resolver::Settings, Diagnostic> {
         return Err(given.error(0, "\"ipv4\" and \"ipv6\" cannot both be \"off\""));
     }
     Ok(settings)
-}
-
-fn on(value: &str) -> Option<bool> {
-    match value {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
 }
 
 /// `address[:port]`; port 53 when none is written.

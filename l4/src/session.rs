@@ -110,7 +110,7 @@ impl Session {
                 }
                 Err(failure) => {
                     self.unreachable(&failure, &pick);
-                    pick.fail(now);
+                    pick.fail(&self.record, now);
                 }
             }
             if !candidates.another(&entry.server.proxy, now) {

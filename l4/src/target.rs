@@ -79,9 +79,12 @@ impl Pick {
         }
     }
 
-    pub fn fail(&mut self, now: Tick) {
-        if let Pick::Lease(lease) = self {
-            lease.fail(now);
+    /// The peer could not be reached, or did not answer.
+    pub fn fail(&mut self, record: &Record, now: Tick) {
+        if let Pick::Lease(lease) = self
+            && lease.fail(now)
+        {
+            record.log(Level::Warn, CONNECTING, format_args!("upstream server temporarily disabled"));
         }
     }
 

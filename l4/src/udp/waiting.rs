@@ -1,0 +1,82 @@
+//! Sessions whose peer's name is being resolved, with the datagrams that came
+//! for them meanwhile: a few, then they are lost as on any full queue.
+
+use crate::outcomes::Status;
+use crate::record::Record;
+use crate::target::{self, Candidates};
+use crate::udp::flows::Key;
+use ahash::AHashMap;
+use fairlead_core::worker::Ticket;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// Datagrams kept for one session.
+const KEPT: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Waiting {
+    datagrams: AHashMap<Key, Vec<Box<[u8]>>>,
+    answers: Rc<Answers>,
+}
+
+/// Where the resolving tasks leave what they found.
+#[derive(Default)]
+struct Answers {
+    done: RefCell<Vec<(Key, Record, Ticket, Result<Candidates, Status>)>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+pub(crate) struct Resolved {
+    pub key: Key,
+    pub record: Record,
+    pub ticket: Ticket,
+    pub outcome: Result<Candidates, Status>,
+    pub datagrams: Vec<Box<[u8]>>,
+}
+
+impl Waiting {
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Wakes `waker`'s task when a name has been resolved.
+    pub fn watch(&self, waker: &Waker) {
+        let mut slot = self.answers.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Keeps a datagram if the session of `key` is waiting; false when there is none.
+    pub fn add(&mut self, key: &Key, bytes: &[u8]) -> bool {
+        if self.datagrams.is_empty() {
+            return false;
+        }
+        let Some(kept) = self.datagrams.get_mut(key) else { return false };
+        if kept.len() < KEPT {
+            kept.push(bytes.into());
+        }
+        true
+    }
+
+    /// Starts to resolve the name for a session that begins with `bytes`.
+    pub fn resolve(&mut self, key: Key, record: Record, ticket: Ticket, name: (Box<str>, u16), bytes: &[u8]) {
+        self.datagrams.insert(key, vec![bytes.into()]);
+        let answers = self.answers.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = target::resolve(&record, &name.0, name.1).await;
+            answers.done.borrow_mut().push((key, record, ticket, outcome));
+            if let Some(waker) = answers.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        });
+    }
+
+    /// One session whose name has an answer.
+    pub fn resolved(&mut self) -> Option<Resolved> {
+        let (key, record, ticket, outcome) = self.answers.done.borrow_mut().pop()?;
+        let datagrams = self.datagrams.remove(&key).unwrap_or_default();
+        Some(Resolved { key, record, ticket, outcome, datagrams })
+    }
+}
