@@ -1,0 +1,70 @@
+//! The program as the kernel sees it: children, sockets, memory. Reads `/proc` alone.
+
+use std::fs;
+use std::net::SocketAddr;
+
+/// The direct children of a process, oldest first.
+pub fn children(parent: u32) -> Vec<u32> {
+    let mut found: Vec<u32> = fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| status_field(*pid, "PPid:") == Some(u64::from(parent)))
+        .filter(|pid| state(*pid).is_some_and(|state| state != 'Z'))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Does a process with this id exist and run (a zombie does not)?
+pub fn is_running(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// Resident memory in bytes.
+pub fn resident(pid: u32) -> u64 {
+    status_field(pid, "VmRSS:").unwrap_or(0) * 1024
+}
+
+/// Most resident memory a process ever had, in bytes.
+pub fn peak_resident(pid: u32) -> u64 {
+    status_field(pid, "VmHWM:").unwrap_or(0) * 1024
+}
+
+/// Does a TCP socket listen at this IPv4 address?
+pub fn tcp_listens(address: SocketAddr) -> bool {
+    const LISTEN: &str = "0A";
+    socket_table("tcp").any(|(local, state)| local == address && state == LISTEN)
+}
+
+/// Is a UDP socket bound to this IPv4 address?
+pub fn udp_bound(address: SocketAddr) -> bool {
+    socket_table("udp").any(|(local, _)| local == address)
+}
+
+fn state(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("State:"))?;
+    line.split_whitespace().nth(1)?.chars().next()
+}
+
+fn status_field(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn socket_table(protocol: &str) -> impl Iterator<Item = (SocketAddr, String)> {
+    let table = fs::read_to_string(format!("/proc/net/{protocol}")).unwrap_or_default();
+    let rows: Vec<_> = table.lines().skip(1).filter_map(parse_row).collect();
+    rows.into_iter()
+}
+
+/// `  0: 0100007F:1F90 00000000:0000 0A …`: the address is in the machine's byte order.
+fn parse_row(row: &str) -> Option<(SocketAddr, String)> {
+    let mut words = row.split_whitespace().skip(1);
+    let (host, port) = words.next()?.split_once(':')?;
+    let state = words.nth(1)?.to_owned();
+    let host = u32::from_str_radix(host, 16).ok()?.to_ne_bytes();
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some(((host, port).into(), state))
+}
