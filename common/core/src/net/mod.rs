@@ -10,6 +10,8 @@ mod stream;
 pub use address::Address;
 pub use deadline::{Deadline, Timeout};
 pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind};
-pub use proxy_protocol::{ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2};
-pub use relay::{Direction, Relayed, relay};
+pub use proxy_protocol::{
+    PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
+};
+pub use relay::{Direction, Relay, Relayed, Step, Tunnel, relay};
 pub use stream::Stream;
