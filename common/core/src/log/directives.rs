@@ -3,7 +3,8 @@
 
 use crate::log::syslog::Target;
 use crate::log::{Destination, Escape, Format, Level};
-use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Span, Value, Word};
+use fairlead_conf::value::{parse_size, parse_time};
+use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Value, Word};
 use std::time::Duration;
 
 const STREAMS: Contexts = Contexts::STREAM.or(Contexts::STREAM_SERVER);
@@ -115,12 +116,6 @@ fn set_error_log(logs: &mut ErrorLogs, given: &Given<'_>) -> Result<(), Diagnost
         text if text.starts_with("memory:") => {
             return Err(given.error(0, "an error log in memory is known to nginx, not built in fairlead yet"));
         }
-        "off" => {
-            let message = "\"error_log off\" does not turn the log off, it writes a file called \"off\"";
-            let warning = Diagnostic::warning(given.word(0).span, message);
-            given.cx.report(warning.help("to log next to nothing, write: error_log /dev/null emerg;"));
-            Destination::File(given.path(0))
-        }
         _ => destination(given)?,
     };
     logs.0.push((destination, level.unwrap_or(Level::Error)));
@@ -167,8 +162,8 @@ fn set_access_log(logs: &mut AccessLogs, given: &Given<'_>) -> Result<(), Diagno
         flush: None,
         condition: None,
     };
-    for (word, index) in given.words().iter().skip(2).zip(2..) {
-        entry.set_parameter(word, index, given)?;
+    for (parameter, index) in given.params(2).zip(2..) {
+        entry.set_parameter(parameter, index, given)?;
     }
     entry.check(given)?;
     logs.entries.push(entry);
@@ -176,22 +171,28 @@ fn set_access_log(logs: &mut AccessLogs, given: &Given<'_>) -> Result<(), Diagno
 }
 
 impl AccessEntry {
-    fn set_parameter(&mut self, word: &Word, index: usize, given: &Given<'_>) -> Result<(), Diagnostic> {
-        match word.text.split_once('=') {
-            Some(("buffer", size)) => {
-                let bytes = parse_size(size).filter(|bytes| *bytes > 0);
-                let invalid = || given.error(index, format!("invalid buffer size \"{size}\""));
-                self.buffer = Some(bytes.ok_or_else(invalid)?);
+    fn set_parameter(
+        &mut self,
+        (name, value): (&str, Option<Word>),
+        index: usize,
+        given: &Given<'_>,
+    ) -> Result<(), Diagnostic> {
+        match (name, value) {
+            ("buffer", Some(size)) => {
+                let bytes = parse_size(&size.text).and_then(|bytes| usize::try_from(bytes).ok());
+                let invalid = || given.error(index, format!("invalid buffer size \"{}\"", size.text));
+                self.buffer = Some(bytes.filter(|bytes| *bytes > 0).ok_or_else(invalid)?);
             }
-            Some(("flush", time)) => {
-                let flush = parse_time(time).filter(|time| !time.is_zero());
-                let invalid = || given.error(index, format!("invalid flush time \"{time}\""));
+            ("flush", Some(time)) => {
+                let flush = parse_time(&time.text).filter(|time| !time.is_zero());
+                let invalid = || given.error(index, format!("invalid flush time \"{}\"", time.text));
                 self.flush = Some(flush.ok_or_else(invalid)?);
             }
-            Some(("if", _)) => self.condition = Some(after(word, "if=".len())),
-            Some(("gzip", _)) => return Err(no_gzip(given, index)),
-            None if &*word.text == "gzip" => return Err(no_gzip(given, index)),
-            _ => return Err(given.error(index, format!("invalid parameter \"{}\"", word.text))),
+            ("if", Some(condition)) => self.condition = Some(condition),
+            ("gzip", _) => {
+                return Err(given.error(index, "compressed logs are known to nginx, not built in fairlead yet"));
+            }
+            _ => return Err(given.error(index, format!("invalid parameter \"{}\"", given.text(index)))),
         }
         Ok(())
     }
@@ -206,17 +207,6 @@ impl AccessEntry {
         }
         Ok(())
     }
-}
-
-fn no_gzip(given: &Given<'_>, index: usize) -> Diagnostic {
-    given.error(index, "compressed logs are known to nginx, not built in fairlead yet")
-}
-
-/// The word without its first `skip` bytes.
-fn after(word: &Word, skip: usize) -> Word {
-    let start = word.span.start + u32::try_from(skip).unwrap_or(0) + u32::from(word.quoted);
-    let text = word.text.get(skip..).unwrap_or_default();
-    Word { text: text.into(), span: Span { start: start.min(word.span.end), ..word.span }, quoted: word.quoted }
 }
 
 fn set_log_format(formats: &mut Formats, given: &Given<'_>) -> Result<(), Diagnostic> {
@@ -237,27 +227,4 @@ fn set_log_format(formats: &mut Formats, given: &Given<'_>) -> Result<(), Diagno
     };
     formats.0.push(Format { name: name.into(), escape, text: text.to_vec() });
     Ok(())
-}
-
-fn parse_size(text: &str) -> Option<usize> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text.get(digits.len()..)? {
-        "" => 1,
-        "k" | "K" => 1024,
-        "m" | "M" => 1024 * 1024,
-        _ => return None,
-    };
-    digits.parse::<usize>().ok()?.checked_mul(unit)
-}
-
-fn parse_time(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text.get(digits.len()..)? {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_millis)
 }

@@ -3,12 +3,14 @@
 use crate::log::{
     ACCESS_DIRECTIVES, AccessLogs, DIRECTIVES, Destination, ErrorLogs, Escape, FORMAT_DIRECTIVES, Formats, Level,
 };
-use fairlead_conf::{Block, Contexts, Cx, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Word};
+use fairlead_conf::{
+    Block, Contexts, Cx, Diagnostic, Directive, Given, Level as Rows, Repeat, Severity, Span, Statement, Tree, Word,
+};
 use std::path::Path;
 use std::time::Duration;
 
 /// Puts the words after the name through the row's `set`; arity is the language's to check.
-fn set<T>(rows: &[Directive<T>], into: &mut T, words: &[&str]) -> Result<Vec<Diagnostic>, Diagnostic> {
+fn set<T>(rows: &[Directive<T>], into: &mut T, words: &[&str]) -> Result<(), Diagnostic> {
     let word = |text: &str| Word {
         text: text.into(),
         span: Span { end: text.len() as u32, ..Span::default() },
@@ -18,8 +20,7 @@ fn set<T>(rows: &[Directive<T>], into: &mut T, words: &[&str]) -> Result<Vec<Dia
     let statement =
         Statement { name: word(row.name), args: words.iter().map(|text| word(text)).collect(), block: None::<Block> };
     let cx = Cx::new(Path::new("/prefix"), Path::new("/prefix/conf"));
-    (row.set)(into, &Given { statement: &statement, cx: &cx, context: Contexts::HTTP })?;
-    Ok(cx.diagnostics.into_inner())
+    (row.set)(into, &Given { statement: &statement, cx: &cx, context: Contexts::HTTP })
 }
 
 fn refused<T: Default>(rows: &[Directive<T>], words: &[&str]) -> String {
@@ -30,7 +31,7 @@ fn refused<T: Default>(rows: &[Directive<T>], words: &[&str]) -> String {
 fn error_log_takes_a_file_stderr_or_syslog_and_a_level() {
     let mut logs = ErrorLogs::default();
     for words in [&["logs/e.log"][..], &["/abs", "warn"], &["stderr", "debug"], &["syslog:server=127.0.0.1", "emerg"]] {
-        assert!(set(DIRECTIVES, &mut logs, words).unwrap().is_empty());
+        set(DIRECTIVES, &mut logs, words).unwrap();
     }
     assert_eq!(
         logs.0,
@@ -60,12 +61,14 @@ fn error_log_refuses_in_nginx_s_words() {
 }
 
 #[test]
-fn error_log_off_is_a_file_and_a_warning() {
+fn error_log_off_is_a_file_and_one_warning() {
+    let cx = Cx::new(Path::new("/prefix"), Path::new("/prefix"));
     let mut logs = ErrorLogs::default();
-    let warnings = set(DIRECTIVES, &mut logs, &["off"]).unwrap();
+    let tree = Tree::parse(Path::new("test.conf"), "error_log off;");
+    Rows::<ErrorLogs>::new(Contexts::MAIN).with(DIRECTIVES, |logs| logs).eval(&tree.root, &mut logs, &cx);
     assert_eq!(logs.0, [(Destination::File("/prefix/off".into()), Level::Error)]);
-    assert_eq!(warnings[0].severity, Severity::Warning);
-    assert!(warnings[0].help.as_ref().unwrap().contains("/dev/null emerg"));
+    let said = cx.diagnostics.into_inner();
+    assert_eq!(said.iter().map(|warning| warning.severity).collect::<Vec<_>>(), [Severity::Warning]);
 }
 
 #[test]
@@ -132,4 +135,42 @@ fn log_format_keeps_its_strings_and_its_escape() {
         "duplicate \"log_format\" name \"plain\""
     );
     assert_eq!(refused(FORMAT_DIRECTIVES, &["x", "escape=html", "$c"]), "unknown log format escaping \"html\"");
+}
+
+/// Both logs of a level, as a plane holds them.
+#[derive(Clone, Debug, Default)]
+struct Scope {
+    access: AccessLogs,
+    error: ErrorLogs,
+}
+
+#[test]
+fn inner_levels_inherit_until_they_speak_for_themselves() {
+    let rows = |context| {
+        Rows::<Scope>::new(context)
+            .with(ACCESS_DIRECTIVES, |scope| &mut scope.access)
+            .with(DIRECTIVES, |scope| &mut scope.error)
+    };
+    let cx = Cx::new(Path::new("/p"), Path::new("/p"));
+    let eval = |scope: &Scope, context, text: &str| {
+        let mut scope = scope.clone();
+        let tree = Tree::parse(Path::new("test.conf"), text);
+        assert!(tree.diagnostics.is_empty(), "{text}");
+        rows(context).eval(&tree.root, &mut scope, &cx);
+        (scope.access.active().len(), scope.error.0.len(), scope)
+    };
+    let (accesses, errors, http) = eval(
+        &Scope::default(),
+        Contexts::HTTP,
+        "access_log a; access_log b main 'if=$x'; error_log e warn; error_log 'syslog:server=127.0.0.1,tag=x' crit;",
+    );
+    assert_eq!((accesses, errors), (2, 2));
+    assert_eq!(&*http.access.active()[1].condition.as_ref().unwrap().text, "$x");
+    let (accesses, errors, _) = eval(&http, Contexts::SERVER, "");
+    assert_eq!((accesses, errors), (2, 2));
+    let (accesses, errors, server) = eval(&http, Contexts::SERVER, "access_log off; error_log stderr;");
+    assert_eq!((accesses, errors), (0, 1));
+    let (accesses, ..) = eval(&server, Contexts::LOCATION, "access_log c main;");
+    assert_eq!(accesses, 1);
+    assert!(!cx.has_errors(), "{:?}", cx.diagnostics.borrow());
 }
