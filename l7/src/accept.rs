@@ -25,7 +25,9 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
     let key = Rc::new(key);
     let listener = match Listener::new(socket, &key) {
         Ok(listener) => listener,
-        Err(error) => return log(&current, &key, Level::Emerg, format_args!("cannot listen on {}: {error}", key.address)),
+        Err(error) => {
+            return log(&current, &key, Level::Emerg, format_args!("cannot listen on {}: {error}", key.address));
+        }
     };
     loop {
         match listener.accept().await {

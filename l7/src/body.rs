@@ -35,6 +35,14 @@ impl BodyReader {
         }
     }
 
+    /// The length the client announced, less what was read.
+    pub fn announced(&self) -> Option<u64> {
+        match self {
+            BodyReader::Length(left) => Some(*left),
+            BodyReader::Done | BodyReader::Chunked(_) => None,
+        }
+    }
+
     pub fn is_done(&self) -> bool {
         matches!(self, BodyReader::Done)
     }

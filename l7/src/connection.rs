@@ -98,7 +98,11 @@ async fn open(
             Some((header, rest)) => (Some(header), rest),
             None => {
                 let log = &servers.default.root.error_log;
-                log.write(Level::Error, number, format_args!("broken header while reading PROXY protocol, client: {peer}"));
+                log.write(
+                    Level::Error,
+                    number,
+                    format_args!("broken header while reading PROXY protocol, client: {peer}"),
+                );
                 return None;
             }
         },
@@ -172,11 +176,17 @@ impl Talk<'_> {
             Err(NoHead::Bad(bad)) => exchange.run_refused(client, bad.status, bad.reason).await,
             Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
             Err(NoHead::Gone) => {
-                exchange.log(Level::Info, format_args!("client prematurely closed connection while reading client request line"));
+                exchange.log(
+                    Level::Info,
+                    format_args!("client prematurely closed connection while reading client request line"),
+                );
                 self.abandon(exchange, 400)
             }
             Err(NoHead::TimedOut) => {
-                exchange.log(Level::Info, format_args!("client timed out (110: Connection timed out) while reading client request headers"));
+                exchange.log(
+                    Level::Info,
+                    format_args!("client timed out (110: Connection timed out) while reading client request headers"),
+                );
                 self.abandon(exchange, 408)
             }
         }

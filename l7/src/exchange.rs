@@ -3,12 +3,22 @@
 //! `run` is the order; each phase lives in its own file. Ends in exactly one
 //! access log line per `access_log` in force.
 
-use crate::h1::Request;
-use crate::plan::{Captures, Location, Server};
+use crate::access_log;
+use crate::body::BodyReader;
+use crate::client::Client;
+use crate::content::{self, error_page};
+use crate::h1::{Known, Method, Request, RequestBody, Response, Slice, Version};
+use crate::host;
+use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
+use crate::proxy;
+use crate::reply::Reply;
+use crate::respond;
+use crate::uri;
 use crate::variables::Variable;
 use crate::worker::Worker;
 use fairlead_conf::Template;
-use fairlead_core::clock::Tick;
+use fairlead_core::clock::{Tick, tick};
+use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ProxyHeader};
 use fairlead_core::upstream::Peer;
 use std::rc::Rc;
@@ -37,7 +47,7 @@ pub struct Exchange {
     /// The normalised path: `$uri`.
     pub uri: Vec<u8>,
     /// The query in `request.buffer`, without its question mark: `$args`.
-    pub args: Option<crate::h1::Slice>,
+    pub args: Option<Slice>,
     /// The request's host, lower case and without port: `$host`.
     pub host: Vec<u8>,
     /// Groups of the regexes that matched (server name, location).
@@ -64,6 +74,8 @@ pub struct Exchange {
     pub(crate) body_length: u64,
     /// Bytes of `request.buffer` that belong to this request and are used up.
     pub(crate) consumed: usize,
+    /// The request as peers get it, up to where its body is streamed.
+    pub(crate) to_peer: Vec<u8>,
     /// The peer's response head in parsed form, its memory reused.
     pub(crate) response: Response,
 }
@@ -77,13 +89,18 @@ pub(crate) struct Memory {
     host: Vec<u8>,
     sent_head: Vec<u8>,
     upstream_head: Vec<u8>,
+    to_peer: Vec<u8>,
     attempts: Vec<Attempt>,
 }
 
 impl Memory {
     /// Not worth keeping when one request made it grow.
     pub fn is_small(&self) -> bool {
-        self.request.buffer.capacity() + self.sent_head.capacity() + self.upstream_head.capacity() < 64 << 10
+        self.request.buffer.capacity()
+            + self.sent_head.capacity()
+            + self.upstream_head.capacity()
+            + self.to_peer.capacity()
+            < 64 << 10
     }
 }
 
@@ -135,7 +152,7 @@ impl Exchange {
     ) -> Exchange {
         let server = servers.default.clone();
         let location = server.root.clone();
-        let Memory { request, response, uri, host, sent_head, upstream_head, attempts } = memory;
+        let Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts } = memory;
         Exchange {
             started: tick(),
             worker,
@@ -155,6 +172,7 @@ impl Exchange {
             attempts,
             proxy_host: Vec::new(),
             upstream_head,
+            to_peer,
             completed: false,
             body: BodyReader::Done,
             body_length: 0,
@@ -213,7 +231,7 @@ impl Exchange {
         let query = if text.first() == Some(&b'?') { Some(1) } else { query };
         self.args = query.map(|at| {
             let at = at as u32;
-            crate::h1::Slice { start: target.start + at, len: target.len.saturating_sub(at) }
+            Slice { start: target.start + at, len: target.len.saturating_sub(at) }
         });
         self.locate()
     }
@@ -222,7 +240,7 @@ impl Exchange {
         let request = &self.request;
         let named = request.authority.map(|authority| authority.of(&request.buffer));
         self.host.clear();
-        match named.or_else(|| request.known(crate::h1::Known::Host)) {
+        match named.or_else(|| request.known(Known::Host)) {
             Some(text) => {
                 if !host::push_valid(text, &mut self.host) {
                     self.log(Level::Info, format_args!("client sent invalid host header"));
@@ -301,15 +319,24 @@ impl Exchange {
 
     /// Gives the buffers back, with the bytes of the next request if the client pipelined it.
     pub(crate) fn into_memory(self) -> Memory {
-        let Exchange { mut request, response, mut uri, mut host, mut sent_head, mut upstream_head, mut attempts, .. } =
-            self;
+        let Exchange {
+            mut request,
+            response,
+            mut uri,
+            mut host,
+            mut sent_head,
+            mut upstream_head,
+            to_peer,
+            mut attempts,
+            ..
+        } = self;
         request.recycle(self.consumed);
         uri.clear();
         host.clear();
         sent_head.clear();
         upstream_head.clear();
         attempts.clear();
-        Memory { request, response, uri, host, sent_head, upstream_head, attempts }
+        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts }
     }
 
     /// Appends a template's text; variables without a value are empty.

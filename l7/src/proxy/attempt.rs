@@ -55,7 +55,12 @@ impl<'a> Attempt<'a> {
         Attempt { proxy, pump, may_retry, reused: false, watching: !proxy.ignore_client_abort }
     }
 
-    pub async fn connect(&mut self, client: &mut Client, exchange: &Exchange, address: &Address) -> Result<PeerConnection, Failure> {
+    pub async fn connect(
+        &mut self,
+        client: &mut Client,
+        exchange: &Exchange,
+        address: &Address,
+    ) -> Result<PeerConnection, Failure> {
         client.deadline.set(self.proxy.connect_timeout);
         let mut connecting = pin!(open(self.proxy, address));
         let connected = poll_fn(|cx| {
@@ -71,18 +76,27 @@ impl<'a> Attempt<'a> {
             Ok(stream) => Ok(PeerConnection::new(stream)),
             Err(None) => Err(Failure::ClientGone),
             Err(Some(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                exchange.log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"));
+                exchange.log(
+                    Level::Error,
+                    format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
+                );
                 Err(Failure::Timeout)
             }
             Err(Some(error)) => {
-                exchange.log(Level::Error, format_args!("connect() failed ({}) while connecting to upstream", Os(&error)));
+                exchange
+                    .log(Level::Error, format_args!("connect() failed ({}) while connecting to upstream", Os(&error)));
                 Err(Failure::Error)
             }
         }
     }
 
     /// Sends the request and reads up to the end of the response's head, which it sends on.
-    pub async fn run(&mut self, client: &mut Client, exchange: &mut Exchange, peer: &mut PeerConnection) -> Result<Started, Failure> {
+    pub async fn run(
+        &mut self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        peer: &mut PeerConnection,
+    ) -> Result<Started, Failure> {
         exchange.upstream_head.clear();
         client.deadline.set(self.proxy.send_timeout);
         let mut sent = false;
@@ -130,7 +144,10 @@ impl<'a> Attempt<'a> {
             // What it said before it closed may be an answer: reading tells.
             PumpError::Peer(_) if self.reused => Failure::Stale,
             PumpError::Peer(error) => {
-                exchange.log(Level::Error, format_args!("send() failed ({}) while sending request to upstream", Os(&error)));
+                exchange.log(
+                    Level::Error,
+                    format_args!("send() failed ({}) while sending request to upstream", Os(&error)),
+                );
                 Failure::Error
             }
         })
@@ -183,7 +200,10 @@ impl<'a> Attempt<'a> {
                 return None;
             }
             Ok(false) => {
-                exchange.log(Level::Error, format_args!("upstream sent too big header while reading response header from upstream"));
+                exchange.log(
+                    Level::Error,
+                    format_args!("upstream sent too big header while reading response header from upstream"),
+                );
                 return Some(Err(Failure::InvalidHeader));
             }
             Err(bad) => {
@@ -228,7 +248,12 @@ impl<'a> Attempt<'a> {
             return Err(Failure::Status(status));
         }
         if status == 101 && !exchange.request.upgrade {
-            exchange.log(Level::Error, format_args!("upstream sent 101 response while not upgrading, while reading response header from upstream"));
+            exchange.log(
+                Level::Error,
+                format_args!(
+                    "upstream sent 101 response while not upgrading, while reading response header from upstream"
+                ),
+            );
             return Err(Failure::InvalidHeader);
         }
         exchange.upstream_head.clear();
@@ -283,7 +308,10 @@ impl<'a> Attempt<'a> {
         if self.reused && exchange.upstream_head.is_empty() {
             return Failure::Stale;
         }
-        exchange.log(Level::Error, format_args!("upstream prematurely closed connection while reading response header from upstream"));
+        exchange.log(
+            Level::Error,
+            format_args!("upstream prematurely closed connection while reading response header from upstream"),
+        );
         Failure::Error
     }
 
@@ -291,7 +319,10 @@ impl<'a> Attempt<'a> {
         if self.reused && exchange.upstream_head.is_empty() {
             return Failure::Stale;
         }
-        exchange.log(Level::Error, format_args!("recv() failed ({}) while reading response header from upstream", Os(error)));
+        exchange.log(
+            Level::Error,
+            format_args!("recv() failed ({}) while reading response header from upstream", Os(error)),
+        );
         Failure::Error
     }
 
@@ -300,7 +331,8 @@ impl<'a> Attempt<'a> {
             return Failure::Body(BodyError::TimedOut);
         }
         let doing = if sent { "reading response header from" } else { "sending request to" };
-        exchange.log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {doing} upstream"));
+        exchange
+            .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {doing} upstream"));
         Failure::Timeout
     }
 }

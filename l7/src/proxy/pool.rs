@@ -115,9 +115,8 @@ impl Idle {
     fn sweep(&self, now: Tick) -> bool {
         let mut left = 0;
         self.peers.borrow_mut().retain(|_, connections| {
-            connections.retain(|connection| {
-                now.since(connection.idle_since) < self.limits.timeout && connection.is_quiet()
-            });
+            connections
+                .retain(|connection| now.since(connection.idle_since) < self.limits.timeout && connection.is_quiet());
             left += connections.len();
             !connections.is_empty()
         });

@@ -70,6 +70,12 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Once more from the start; only while nothing was streamed.
+    pub fn restart(&mut self) {
+        self.at = 0;
+        self.sent = 0;
+    }
+
     /// All that is ready has been written.
     pub fn is_idle(&self) -> bool {
         self.at == self.initial.len() && self.part_at == self.part.len()

@@ -7,13 +7,7 @@ use crate::proxy::transfer::ToClient;
 use crate::respond::{push_connection, push_field, push_number, push_server_and_date};
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
-pub(super) fn push_head(
-    exchange: &Exchange,
-    proxy: &Proxy,
-    bytes: &[u8],
-    to_client: &ToClient,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
     let response = &exchange.response;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(response.status_line.of(bytes));

@@ -4,11 +4,12 @@
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
-use crate::proxy::Proxy;
+use crate::proxy::attempt::Attempt;
 use crate::proxy::pool::PeerConnection;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// How the body goes to the client.
 #[derive(Clone, Copy, Debug)]
@@ -127,27 +128,30 @@ impl Transfer {
         }
     }
 
-    /// Passes on the rest of the body; true when the peer's connection can be used again.
+    /// Passes on the rest of the body, and what is left of the request's; true when the peer's
+    /// connection can be used again.
     pub async fn run(
         &mut self,
         client: &mut Client,
         peer: &mut PeerConnection,
-        exchange: &Exchange,
-        proxy: &Proxy,
+        exchange: &mut Exchange,
+        attempt: &mut Attempt<'_>,
     ) -> Result<bool, Cut> {
+        if self.is_done() && client.is_flushed() {
+            return Ok(true);
+        }
         let mut extra = false;
-        client.deadline.set(proxy.read_timeout);
-        let mut waits = Waits::Peer;
+        let mut waits = Waits::Nothing;
         poll_fn(|cx| {
+            if !exchange.body.is_done() || !attempt.pump.is_idle() {
+                // A peer that has answered may stop reading: its answer still goes through.
+                let _ = attempt.pump.poll(cx, client, peer, exchange);
+            }
             loop {
                 match client.poll_flush(cx) {
                     Poll::Ready(flushed) => flushed.map_err(|_| Cut::ClientGone)?,
                     Poll::Pending => {
-                        let turned = waits != Waits::Client(client.sent);
-                        if turned {
-                            waits = Waits::Client(client.sent);
-                            client.deadline.set(exchange.location.send_timeout);
-                        }
+                        waits.begin(Waits::Client(client.sent), client, exchange.location.send_timeout);
                         return client.deadline.poll(cx).map(|_| Err(Cut::ClientTimedOut));
                     }
                 }
@@ -155,16 +159,9 @@ impl Transfer {
                     return Poll::Ready(Ok(!extra));
                 }
                 match self.poll_step(cx, client, peer, exchange) {
-                    Poll::Ready(step) => {
-                        extra |= step?;
-                        client.deadline.set(proxy.read_timeout);
-                        waits = Waits::Peer;
-                    }
+                    Poll::Ready(step) => extra |= step?,
                     Poll::Pending => {
-                        if waits != Waits::Peer {
-                            waits = Waits::Peer;
-                            client.deadline.set(proxy.read_timeout);
-                        }
+                        waits.begin(Waits::Peer(self.received), client, attempt.proxy.read_timeout);
                         return client.deadline.poll(cx).map(|_| Err(Cut::PeerTimedOut));
                     }
                 }
@@ -202,10 +199,20 @@ impl Transfer {
     }
 }
 
-/// Which side the present deadline is for.
+/// Which side the present deadline is for, with its byte count when the wait began: progress
+/// starts the wait anew.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    Peer,
-    /// With the bytes sent when the wait began: progress starts it anew.
+    Nothing,
+    Peer(u64),
     Client(u64),
+}
+
+impl Waits {
+    fn begin(&mut self, wait: Waits, client: &mut Client, timeout: Duration) {
+        if *self != wait {
+            *self = wait;
+            client.deadline.set(timeout);
+        }
+    }
 }
