@@ -1,7 +1,7 @@
 //! The lines a request leaves: access logs, and the tail of error log lines.
 
 use crate::exchange::Exchange;
-use fairlead_core::log::push_escaped;
+use fairlead_core::log::{is_true, push_escaped};
 use std::fmt;
 
 /// One line per `access_log` in force.
@@ -11,7 +11,7 @@ pub(crate) fn write(exchange: &Exchange) {
         if let Some(condition) = &access.condition {
             value.clear();
             exchange.render(condition, &mut value);
-            if value.is_empty() || value == b"0" {
+            if !is_true(&value) {
                 continue;
             }
         }
