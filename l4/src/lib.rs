@@ -10,7 +10,6 @@ mod connect;
 mod directives;
 mod health_check;
 mod listen;
-mod names;
 mod outcomes;
 mod plan;
 mod proxy;

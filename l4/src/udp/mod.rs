@@ -12,12 +12,12 @@ mod session;
 mod waiting;
 mod wheel;
 
-use crate::record::{Errno, Record};
+use crate::record::Record;
 use crate::target::{self, Located};
 use crate::worker::{Entry, Worker};
 use batch::{BATCH, Batch, Datagram, Source};
 use fairlead_core::clock::{Tick, tick};
-use fairlead_core::log::{ErrorLog, Level};
+use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::ListenerKey;
 use fairlead_core::worker::{Current, next_connection_number};
 use flows::{Flows, Id, Key, Verdict};
@@ -82,7 +82,7 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
             let entry = current.load().entry(&key);
             let none = ErrorLog::default();
             let log = entry.as_ref().map_or(&none, |entry| &entry.server.error_log);
-            log.write(Level::Alert, 0, format_args!("epoll_create1() failed {}", Errno(&error)));
+            log.write(Level::Alert, 0, format_args!("epoll_create1() failed {}", OsError(&error)));
         }
     }
 }
@@ -180,7 +180,7 @@ impl Engine {
             self.from_client(&datagram, now);
         }
         if let Some(error) = received.err().filter(|error| error.kind() != io::ErrorKind::WouldBlock) {
-            self.log(Level::Alert, format_args!("recvmsg() failed {}", Errno(&error)));
+            self.log(Level::Alert, format_args!("recvmsg() failed {}", OsError(&error)));
         }
         Poll::Ready(())
     }
@@ -279,7 +279,7 @@ impl Engine {
             flow.session.record.log(
                 Level::Alert,
                 target::CONNECTING,
-                format_args!("epoll_ctl() failed {}", Errno(&error)),
+                format_args!("epoll_ctl() failed {}", OsError(&error)),
             );
             return self.end(id, End::Unreachable, now);
         }
@@ -311,7 +311,7 @@ impl Engine {
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
-                self.log(Level::Alert, format_args!("epoll_wait() failed {}", Errno(&error)));
+                self.log(Level::Alert, format_args!("epoll_wait() failed {}", OsError(&error)));
                 Poll::Pending
             }
             Poll::Pending => Poll::Pending,
@@ -352,7 +352,7 @@ impl Engine {
             Err(error) => flow.session.record.log(
                 Level::Alert,
                 "proxying and sending to client",
-                format_args!("sendmsg() failed {}", Errno(&error)),
+                format_args!("sendmsg() failed {}", OsError(&error)),
             ),
         }
         if self.flows.response(id, now) == Verdict::Done {
