@@ -61,6 +61,9 @@ const BLOCKS: &[Directive<Stream>] = &[
         set: |stream, given| {
             let mut server = stream.inherited.clone();
             server.span = given.statement.name.span;
+            let names = |name: &str| given.block().statements.iter().any(|statement| &*statement.name.text == name);
+            server.names_listen = names("listen");
+            server.names_pass = names("proxy_pass");
             SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
             stream.servers.push(server);
             Ok(())

@@ -8,6 +8,8 @@ mod accept;
 mod access_log;
 mod connect;
 mod directives;
+#[cfg(test)]
+mod harness;
 mod health_check;
 mod listen;
 mod outcomes;

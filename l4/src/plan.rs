@@ -154,13 +154,13 @@ impl<'a> Planner<'a> {
 
     fn server(&mut self, server: &settings::Server) {
         let error = |message: &str| self.build.cx.report(Diagnostic::error(server.span, message));
-        if server.listens.is_empty() {
+        if !server.names_listen {
             error("no \"listen\" is defined for server");
         }
-        let Some(pass) = &server.proxy.pass else {
+        if !server.names_pass {
             error("no handler for server");
-            return;
-        };
+        }
+        let Some(pass) = &server.proxy.pass else { return };
         let Some(target) = self.target(pass) else { return };
         self.check(server, &target);
         let Some(compiled) = self.compile(server, target) else { return };
@@ -314,3 +314,6 @@ fn hostname() -> Box<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_ascii_lowercase().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -317,3 +317,6 @@ fn local(stream: &Stream) -> Option<SocketAddr> {
         Stream::Unix(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,9 @@ pub(crate) struct MatchBlock {
 pub(crate) struct Server {
     /// The word `server`.
     pub span: Span,
+    /// The block names these directives, even if what it says in them is wrong.
+    pub names_listen: bool,
+    pub names_pass: bool,
     pub listens: Vec<listen::Listen>,
     pub session: Session,
     pub proxy: proxy::Settings,
