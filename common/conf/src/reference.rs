@@ -14,8 +14,8 @@ pub fn page_text(page: &Page) -> String {
     let _ = writeln!(out, "  Context:  {}", contexts_line(page));
     let _ = writeln!(out, "  Module:   {}", page.module);
     let _ = writeln!(out, "\n{}", wrap(page.doc));
-    for (at, line) in argument_lines(page).iter().enumerate() {
-        let _ = writeln!(out, "{}  {line}", if at == 0 { "\n" } else { "" });
+    for line in argument_lines(page) {
+        let _ = writeln!(out, "  {line}");
     }
     let _ = writeln!(out, "\n  Example:  {}", example(page));
     out
@@ -181,6 +181,3 @@ fn wrap(text: &str) -> String {
     }
     lines.join("\n")
 }
-
-#[cfg(test)]
-mod tests;

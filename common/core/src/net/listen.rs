@@ -1,10 +1,12 @@
 //! Listening sockets: one per worker thread and address, bound by the master.
 
 use crate::net::Address;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +66,8 @@ pub struct Listener {
 ///
 /// `exclusive`: first make sure that nobody else holds the address, which
 /// `SO_REUSEPORT` alone would not notice; false when this process holds it already.
+/// A `count` of 0 with `exclusive` only looks whether the address could be bound.
+/// A Unix socket is one for all workers, and its file may not exist yet.
 ///
 /// # Errors
 /// Those of `socket`, `setsockopt`, `bind` and `listen`; `EADDRINUSE` when the address is taken.
@@ -75,13 +79,40 @@ pub fn bind(listener: &Listener, count: usize, exclusive: bool) -> io::Result<Ve
             }
             (0..count).map(|_| Ok(open(listener, *address, true)?.into())).collect()
         }
-        Address::Unix(path) => {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-            socket.bind(&SockAddr::unix(path)?)?;
-            socket.listen(listener.options.backlog)?;
-            Ok(vec![socket.into()])
-        }
+        Address::Unix(path) if count > 0 => Ok(vec![open_unix(listener, path)?]),
+        Address::Unix(_) => Ok(Vec::new()),
     }
+}
+
+/// Puts the options that may change while a socket is open on one that is:
+/// backlog, buffer sizes, keepalive, `TCP_FASTOPEN`, `TCP_DEFER_ACCEPT`.
+///
+/// # Errors
+/// Those of `setsockopt` and `listen`.
+pub fn reapply(listener: &Listener, socket: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    set_buffers(&socket, &listener.options)?;
+    match listener.key {
+        ListenerKey { protocol: Protocol::Udp, .. } => Ok(()),
+        ListenerKey { address: Address::Unix(_), .. } => socket.listen(listener.options.backlog),
+        _ => listen(&socket, &listener.options),
+    }
+}
+
+/// Everybody may connect, as with nginx: who may not is kept out by the folder's permissions.
+fn open_unix(listener: &Listener, path: &Path) -> io::Result<OwnedFd> {
+    let kind = match listener.key.protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
+    set_buffers(&SockRef::from(&socket), &listener.options)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    if listener.key.protocol == Protocol::Tcp {
+        socket.listen(listener.options.backlog)?;
+    }
+    Ok(socket.into())
 }
 
 fn open(listener: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socket> {
@@ -100,20 +131,25 @@ fn open(listener: &Listener, address: SocketAddr, shared: bool) -> io::Result<So
     if address.is_ipv6() {
         socket.set_only_v6(options.ipv6only)?;
     }
+    set_buffers(&SockRef::from(&socket), options)?;
+    socket.bind(&address.into())?;
+    if shared && listener.key.protocol == Protocol::Tcp {
+        listen(&SockRef::from(&socket), options)?;
+    }
+    Ok(socket)
+}
+
+fn set_buffers(socket: &SockRef<'_>, options: &ListenOptions) -> io::Result<()> {
     if let Some(size) = options.rcvbuf {
         socket.set_recv_buffer_size(size)?;
     }
     if let Some(size) = options.sndbuf {
         socket.set_send_buffer_size(size)?;
     }
-    socket.bind(&address.into())?;
-    if shared && listener.key.protocol == Protocol::Tcp {
-        listen(&socket, options)?;
-    }
-    Ok(socket)
+    Ok(())
 }
 
-fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+fn listen(socket: &SockRef<'_>, options: &ListenOptions) -> io::Result<()> {
     match options.keepalive {
         None => {}
         Some(Keepalive::Off) => socket.set_keepalive(false)?,
@@ -133,7 +169,106 @@ fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
         }
     }
     if let Some(queue) = options.fastopen {
-        nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::TcpFastOpenConnect, &(queue > 0)).ok();
+        set_tcp_option(socket, libc::TCP_FASTOPEN, queue)?;
+    }
+    if options.deferred {
+        set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, 1)?;
     }
     socket.listen(options.backlog)
+}
+
+/// The options neither socket2 nor nix has.
+#[allow(unsafe_code)]
+fn set_tcp_option(socket: &SockRef<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    const SIZE: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while `socket` lives, and `value` is an int that outlives the
+    // call, of the size that is given.
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, (&raw const value).cast(), SIZE) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+    use std::os::fd::AsFd;
+
+    fn listener(protocol: Protocol, port: u16) -> Listener {
+        let address = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Listener { key: ListenerKey { protocol, address }, options: ListenOptions::default() }
+    }
+
+    fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn sockets_of_one_listener_share_the_address() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let sockets = bind(&listener(protocol, free_port()), 3, true).unwrap();
+            assert_eq!(sockets.len(), 3);
+        }
+    }
+
+    #[test]
+    fn an_address_that_another_shares_is_noticed_all_the_same() {
+        let port = free_port();
+        let held = bind(&listener(Protocol::Tcp, port), 1, true).unwrap();
+        let error = bind(&listener(Protocol::Tcp, port), 1, true).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+        drop(held);
+
+        let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let error = bind(&listener(Protocol::Udp, port), 1, true).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+    }
+
+    #[test]
+    fn a_second_bind_of_what_we_hold_joins_the_first() {
+        let port = free_port();
+        let _held = bind(&listener(Protocol::Tcp, port), 1, true).unwrap();
+        assert_eq!(bind(&listener(Protocol::Tcp, port), 2, false).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn tcp_options_reach_the_kernel() {
+        let mut listener = listener(Protocol::Tcp, free_port());
+        listener.options.fastopen = Some(7);
+        listener.options.deferred = true;
+        listener.options.keepalive = Some(Keepalive::On { idle: None, interval: None, count: Some(3) });
+        let sockets = bind(&listener, 1, true).unwrap();
+        let socket = SockRef::from(&sockets[0]);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(tcp_option(sockets[0].as_fd(), libc::TCP_FASTOPEN), 7);
+        assert_ne!(tcp_option(sockets[0].as_fd(), libc::TCP_DEFER_ACCEPT), 0);
+        reapply(&listener, &sockets[0]).unwrap();
+    }
+
+    #[allow(unsafe_code)]
+    fn tcp_option(socket: std::os::fd::BorrowedFd<'_>, option: libc::c_int) -> libc::c_int {
+        let (mut value, mut size) = (0, 4);
+        // SAFETY: both pointers are to live locals of the sizes the kernel expects.
+        let done = unsafe {
+            let value = (&raw mut value).cast();
+            libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, value, &raw mut size)
+        };
+        assert_eq!(done, 0);
+        value
+    }
+
+    #[test]
+    fn a_unix_socket_is_one_and_open_to_all() {
+        let path = std::env::temp_dir().join(format!("fairlead-listen-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let mut listener = listener(Protocol::Tcp, 1);
+        listener.key.address = Address::Unix(path.clone());
+        let sockets = bind(&listener, 4, true).unwrap();
+        assert_eq!(sockets.len(), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(bind(&listener, 4, true).unwrap_err().raw_os_error(), Some(libc::EADDRINUSE));
+        std::fs::remove_file(&path).unwrap();
+    }
 }

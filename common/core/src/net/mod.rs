@@ -9,7 +9,7 @@ mod stream;
 
 pub use address::Address;
 pub use deadline::{Deadline, Timeout};
-pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind};
+pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind, reapply};
 pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
 };

@@ -1,0 +1,4 @@
+//! `fairlead demo`: peers to balance over.
+pub fn run(_args: &[String]) -> bool {
+    false
+}
