@@ -1,11 +1,24 @@
 //! One request and its response: the phases in order, as plain calls.
+//!
+//! `run` is the order; each phase lives in its own file. Ends in exactly one
+//! access log line per `access_log` in force.
 
-use crate::h1::Request;
-use crate::plan::{Captures, Location, Server};
+use crate::access_log;
+use crate::body::BodyReader;
+use crate::client::Client;
+use crate::content::{self, error_page};
+use crate::h1::{Known, Method, Request, RequestBody, Response, Slice, Version};
+use crate::host;
+use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
+use crate::proxy;
+use crate::reply::Reply;
+use crate::respond;
+use crate::uri;
 use crate::variables::Variable;
 use crate::worker::Worker;
 use fairlead_conf::Template;
-use fairlead_core::clock::Tick;
+use fairlead_core::clock::{Tick, tick};
+use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ProxyHeader};
 use fairlead_core::upstream::Peer;
 use std::rc::Rc;
@@ -34,7 +47,7 @@ pub struct Exchange {
     /// The normalised path: `$uri`.
     pub uri: Vec<u8>,
     /// The query in `request.buffer`, without its question mark: `$args`.
-    pub args: Option<crate::h1::Slice>,
+    pub args: Option<Slice>,
     /// The request's host, lower case and without port: `$host`.
     pub host: Vec<u8>,
     /// Groups of the regexes that matched (server name, location).
@@ -55,6 +68,59 @@ pub struct Exchange {
     pub upstream_head: Vec<u8>,
     /// The client got all of the response.
     pub completed: bool,
+    /// What is left of the request's body.
+    pub(crate) body: BodyReader,
+    /// Decoded body bytes so far.
+    pub(crate) body_length: u64,
+    /// Bytes of `request.buffer` that belong to this request and are used up.
+    pub(crate) consumed: usize,
+    /// The request as peers get it, up to where its body is streamed.
+    pub(crate) to_peer: Vec<u8>,
+    /// The peer's response head in parsed form, its memory reused.
+    pub(crate) response: Response,
+}
+
+/// The buffers of an exchange, recycled by the worker.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub request: Request,
+    response: Response,
+    uri: Vec<u8>,
+    host: Vec<u8>,
+    sent_head: Vec<u8>,
+    upstream_head: Vec<u8>,
+    to_peer: Vec<u8>,
+    attempts: Vec<Attempt>,
+}
+
+impl Memory {
+    /// Not worth keeping when one request made it grow.
+    pub fn is_small(&self) -> bool {
+        self.request.buffer.capacity()
+            + self.sent_head.capacity()
+            + self.upstream_head.capacity()
+            + self.to_peer.capacity()
+            < 64 << 10
+    }
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    KeepAlive,
+    Close,
+    /// Close, but read what the client still sends for a while, so that it sees our answer.
+    Linger,
+}
+
+/// How the content phase ended.
+pub(crate) enum Ended {
+    /// Answer with this.
+    Reply(Reply),
+    /// The response is sent.
+    Sent(After),
+    /// The client is gone, or a response could not be finished: there is nothing to send.
+    Broken,
 }
 
 /// One try at one peer: an element of the `$upstream_*` lists.
@@ -76,6 +142,203 @@ pub struct Attempt {
 }
 
 impl Exchange {
+    /// An exchange whose request head has been read, or could not be.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        connection: Rc<Connection>,
+        servers: &VirtualServers,
+        requests: u64,
+        memory: Memory,
+    ) -> Exchange {
+        let server = servers.default.clone();
+        let location = server.root.clone();
+        let Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts } = memory;
+        Exchange {
+            started: tick(),
+            worker,
+            connection,
+            requests,
+            server,
+            location,
+            uri,
+            args: None,
+            host,
+            captures: Captures::default(),
+            status: 0,
+            sent_head,
+            bytes_sent: 0,
+            body_bytes_sent: 0,
+            request_length: 0,
+            attempts,
+            proxy_host: Vec::new(),
+            upstream_head,
+            to_peer,
+            completed: false,
+            body: BodyReader::Done,
+            body_length: 0,
+            consumed: 0,
+            response,
+            request,
+        }
+    }
+
+    /// Runs the request whose head is in `request`; sends its response.
+    pub(crate) async fn run(&mut self, client: &mut Client, servers: &VirtualServers) -> After {
+        self.body = BodyReader::new(self.request.framing);
+        self.consumed = self.request.head_len;
+        self.request_length = self.request.head_len as u64;
+        let ended = match self.route(servers) {
+            Ok(()) => self.content(client).await,
+            Err(status) => Ended::Reply(self.refuse(status)),
+        };
+        self.finish(client, ended).await
+    }
+
+    /// Answers a request whose head nginx would refuse with `status`.
+    pub(crate) async fn run_refused(&mut self, client: &mut Client, status: u16, reason: &str) -> After {
+        self.log(Level::Info, format_args!("{reason}"));
+        self.request_length = self.request.buffer.len() as u64;
+        self.consumed = self.request.buffer.len();
+        let mut reply = self.refuse(status);
+        reply.close = true;
+        self.finish(client, Ended::Reply(reply)).await
+    }
+
+    async fn finish(&mut self, client: &mut Client, ended: Ended) -> After {
+        let after = match ended {
+            Ended::Reply(reply) => respond::send(client, self, reply).await,
+            Ended::Sent(after) => after,
+            Ended::Broken => After::Close,
+        };
+        self.bytes_sent = client.sent;
+        client.sent = 0;
+        access_log::write(self);
+        after
+    }
+
+    /// Server, path and location, as nginx finds them; a status when there is no way to go on.
+    fn route(&mut self, servers: &VirtualServers) -> Result<(), u16> {
+        self.find_server(servers)?;
+        if matches!(self.request.method, Method::Trace | Method::Connect) {
+            return Err(405);
+        }
+        self.uri.clear();
+        let target = self.request.target;
+        let text = target.of(&self.request.buffer);
+        // An absolute URI may have no path.
+        let path = if text.first() == Some(&b'/') { text } else { b"/" };
+        let query = uri::normalize(path, self.server.merge_slashes, &mut self.uri).map_err(|_| 400u16)?;
+        let query = if text.first() == Some(&b'?') { Some(1) } else { query };
+        self.args = query.map(|at| {
+            let at = at as u32;
+            Slice { start: target.start + at, len: target.len.saturating_sub(at) }
+        });
+        self.locate()
+    }
+
+    fn find_server(&mut self, servers: &VirtualServers) -> Result<(), u16> {
+        let request = &self.request;
+        let named = request.authority.map(|authority| authority.of(&request.buffer));
+        self.host.clear();
+        match named.or_else(|| request.known(Known::Host)) {
+            Some(text) => {
+                if !host::push_valid(text, &mut self.host) {
+                    self.log(Level::Info, format_args!("client sent invalid host header"));
+                    return Err(400);
+                }
+            }
+            None if request.version >= Version::Http11 => return Err(400),
+            None => {}
+        }
+        self.server = servers.find(&self.host, &mut self.captures).clone();
+        self.location = self.server.root.clone();
+        Ok(())
+    }
+
+    /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
+    fn locate(&mut self) -> Result<(), u16> {
+        match self.server.locate(&self.uri, &mut self.captures) {
+            Located::Location(location) => self.location = location,
+            Located::AddSlash => return Err(301),
+        }
+        let limit = self.location.client_max_body_size;
+        if let RequestBody::Length(length) = self.request.framing
+            && limit != 0
+            && length > limit
+        {
+            self.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
+            return Err(413);
+        }
+        Ok(())
+    }
+
+    async fn content(&mut self, client: &mut Client) -> Ended {
+        let location = self.location.clone();
+        if let Some(answer) = &location.answer {
+            return Ended::Reply(content::answer(self, answer));
+        }
+        match &location.content {
+            Content::Static => Ended::Reply(content::serve(self).await),
+            Content::Proxy(settings) => proxy::run(client, self, settings).await,
+        }
+    }
+
+    /// The page for a status of our own.
+    pub(crate) fn refuse(&mut self, status: u16) -> Reply {
+        if status == 301 {
+            return content::add_slash(self);
+        }
+        let mut reply = error_page(status, self.location.server_tokens);
+        // As nginx: after these the connection is not trusted to be in step.
+        reply.close |= matches!(status, 400 | 413 | 414 | 494 | 500 | 501);
+        reply
+    }
+
+    /// One error log line with what nginx says about a request: client, server, request, upstream, host.
+    pub(crate) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        let log = &self.location.error_log;
+        if log.wants(level) {
+            log.write(level, self.connection.number, format_args!("{message}{}", access_log::About(self)));
+        }
+    }
+
+    /// Milliseconds since the request's first byte.
+    pub(crate) fn age(&self) -> u64 {
+        u64::try_from(tick().since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the connection may carry another request after this one.
+    pub(crate) fn may_keep_alive(&self) -> bool {
+        let location = &self.location;
+        self.request.wants_keepalive()
+            && !location.keepalive_timeout.is_zero()
+            && self.requests < location.keepalive_requests
+            && tick().since(self.connection.started) < location.keepalive_time
+            && !self.worker.context.connections.draining()
+    }
+
+    /// Gives the buffers back, with the bytes of the next request if the client pipelined it.
+    pub(crate) fn into_memory(self) -> Memory {
+        let Exchange {
+            mut request,
+            response,
+            mut uri,
+            mut host,
+            mut sent_head,
+            mut upstream_head,
+            to_peer,
+            mut attempts,
+            ..
+        } = self;
+        request.recycle(self.consumed);
+        uri.clear();
+        host.clear();
+        sent_head.clear();
+        upstream_head.clear();
+        attempts.clear();
+        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts }
+    }
+
     /// Appends a template's text; variables without a value are empty.
     pub fn render(&self, template: &Template<Variable>, out: &mut Vec<u8>) {
         template.render(out, |variable, out| {

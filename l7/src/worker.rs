@@ -1,9 +1,13 @@
-//! One worker thread's http plane.
+//! One worker thread's http plane: its balancers, idle connections and recycled memory.
 
 use crate::Plan;
-use fairlead_core::net::ListenerKey;
-use fairlead_core::worker::{Context, Current};
-use std::os::fd::OwnedFd;
+use crate::exchange::Memory;
+use crate::proxy::Pool;
+use ahash::AHashMap;
+use fairlead_core::resolver::{self, Resolver};
+use fairlead_core::upstream::Balancer;
+use fairlead_core::worker::Context;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,14 +15,43 @@ use std::sync::Arc;
 pub struct Worker {
     pub plan: Arc<Plan>,
     pub context: Rc<Context>,
+    /// One per group of the plan.
+    pub(crate) balancers: Vec<Rc<Balancer>>,
+    pub(crate) pool: Rc<Pool>,
+    resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
+    memory: RefCell<Vec<Memory>>,
 }
+
+/// Recycled exchanges that a worker keeps.
+const MEMORY_KEPT: usize = 64;
 
 impl Worker {
     pub fn new(plan: Arc<Plan>, context: Rc<Context>) -> Rc<Worker> {
-        Rc::new(Worker { plan, context })
+        let seed = fairlead_core::clock::unix_millis() ^ (context.id as u64) << 48;
+        let balancers = plan.groups.iter().map(|group| Balancer::new(group.clone(), seed)).collect();
+        let pool = Pool::new(&plan.groups);
+        Rc::new(Worker { plan, context, balancers, pool, resolvers: RefCell::default(), memory: RefCell::default() })
+    }
+
+    /// The resolver of these settings; its cache is shared by all locations that say the same.
+    pub(crate) fn resolver(&self, settings: &resolver::Settings) -> Rc<Resolver> {
+        let mut resolvers = self.resolvers.borrow_mut();
+        if let Some(resolver) = resolvers.get(settings) {
+            return resolver.clone();
+        }
+        let resolver = Resolver::new(settings.clone());
+        resolvers.insert(settings.clone(), resolver.clone());
+        resolver
+    }
+
+    pub(crate) fn take_memory(&self) -> Memory {
+        self.memory.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&self, memory: Memory) {
+        let mut kept = self.memory.borrow_mut();
+        if kept.len() < MEMORY_KEPT && memory.is_small() {
+            kept.push(memory);
+        }
     }
 }
-
-/// Accepts connections on `socket` for ever, each served by the newest generation.
-/// Dropping this future stops accepting and closes the socket; connections go on.
-pub async fn serve(_socket: OwnedFd, _key: ListenerKey, _current: Rc<Current<Worker>>) {}

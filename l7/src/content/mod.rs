@@ -3,5 +3,8 @@
 mod error_page;
 mod static_file;
 
+mod answer;
+
+pub use answer::{add_slash, answer};
 pub use error_page::error_page;
 pub use static_file::serve;

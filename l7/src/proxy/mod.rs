@@ -1,11 +1,23 @@
 //! `proxy_pass`: the request goes to a peer, the response comes back.
 
+mod attempt;
+mod names;
+mod pool;
+mod pump;
+mod request;
+mod response;
+mod run;
 mod sticky;
+mod target;
+mod transfer;
+mod upgrade;
 
+pub use names::NameSet;
+pub(crate) use pool::Pool;
+pub(crate) use run::run;
 pub use sticky::StickyCookie;
 
 use crate::variables::Variable;
-use ahash::AHashSet;
 use fairlead_conf::Template;
 use fairlead_core::net::Address;
 use std::time::Duration;
@@ -27,11 +39,11 @@ pub struct Proxy {
     /// put in front where they are not overridden. An empty value leaves the field out.
     pub set_headers: Vec<(Box<str>, Template<Variable>)>,
     /// Lower-case names of client fields that are not passed because `set_headers` sets them.
-    pub overridden: AHashSet<Box<[u8]>>,
+    pub overridden: NameSet,
     /// Lower-case names of peer fields that clients do not see, beyond nginx's fixed ones.
-    pub hidden: AHashSet<Box<[u8]>>,
+    pub hidden: NameSet,
     /// Lower-case names that `proxy_pass_header` lets through (`server`, `date`, …).
-    pub passed: AHashSet<Box<[u8]>>,
+    pub passed: NameSet,
     pub pass_request_headers: bool,
     pub pass_request_body: bool,
     pub connect_timeout: Duration,

@@ -1,0 +1,90 @@
+//! The accept loop of one listening socket on one worker.
+
+use crate::connection;
+use crate::worker::Worker;
+use fairlead_core::log::Level;
+use fairlead_core::net::{Address, ListenerKey, Stream};
+use fairlead_core::worker::Current;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// How long to leave a listener alone when the process is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Accepts connections on `socket` for ever, each served by the newest generation.
+/// Dropping this future stops accepting and closes the socket; connections go on.
+pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
+    let key = Rc::new(key);
+    let listener = match Listener::new(socket, &key) {
+        Ok(listener) => listener,
+        Err(error) => {
+            return log(&current, &key, Level::Emerg, format_args!("cannot listen on {}: {error}", key.address));
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => admit(stream, client, &key, &current),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => {
+                log(&current, &key, Level::Crit, format_args!("accept4() failed ({})", crate::error::Os(&error)));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: Stream, client: Address, key: &Rc<ListenerKey>, current: &Rc<Current<Worker>>) {
+    let worker = current.load();
+    match worker.context.admit() {
+        Some(ticket) => {
+            let connection = connection::serve(stream, client, key.clone(), current.clone(), ticket);
+            tokio::task::spawn_local(connection);
+        }
+        None => {
+            log(current, key, Level::Alert, format_args!("worker_connections are not enough"));
+        }
+    }
+}
+
+/// The client went away before it was accepted, or a signal came: nothing is wrong here.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+fn log(current: &Rc<Current<Worker>>, key: &ListenerKey, level: Level, message: std::fmt::Arguments<'_>) {
+    if let Some(servers) = current.load().plan.listener(key) {
+        servers.default.root.error_log.write(level, 0, message);
+    }
+}
+
+impl Listener {
+    fn new(socket: OwnedFd, key: &ListenerKey) -> io::Result<Listener> {
+        match key.address {
+            Address::Ip(_) => TcpListener::from_std(std::net::TcpListener::from(socket)).map(Listener::Tcp),
+            Address::Unix(_) => {
+                UnixListener::from_std(std::os::unix::net::UnixListener::from(socket)).map(Listener::Unix)
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Address)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, client) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Address::Ip(client)))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Address::Unix(std::path::PathBuf::new())))
+            }
+        }
+    }
+}

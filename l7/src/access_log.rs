@@ -1,0 +1,55 @@
+//! The lines a request leaves: access logs, and the tail of error log lines.
+
+use crate::exchange::Exchange;
+use fairlead_core::log::{is_true, push_escaped};
+use std::fmt;
+
+/// One line per `access_log` in force.
+pub(crate) fn write(exchange: &Exchange) {
+    let mut value = Vec::new();
+    for access in &exchange.location.access_logs {
+        if let Some(condition) = &access.condition {
+            value.clear();
+            exchange.render(condition, &mut value);
+            if !is_true(&value) {
+                continue;
+            }
+        }
+        exchange.worker.context.logs.line(&access.log, |out| {
+            access.format.render(out, |variable, out| {
+                value.clear();
+                let known = exchange.push_value(variable, &mut value);
+                push_escaped(access.escape, known.then_some(value.as_slice()), out);
+            });
+        });
+    }
+}
+
+/// `, client: …, server: …, request: "…", upstream: "…", host: "…"`.
+pub(crate) struct About<'a>(pub &'a Exchange);
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.0;
+        match exchange.connection.client.ip() {
+            Some(ip) => write!(f, ", client: {ip}")?,
+            None => write!(f, ", client: unix:")?,
+        }
+        write!(f, ", server: {}", exchange.server.name)?;
+        let line = exchange.request.line_bytes();
+        if !line.is_empty() {
+            write!(f, ", request: \"{}\"", String::from_utf8_lossy(line))?;
+        }
+        if let Some(attempt) = exchange.attempts.last() {
+            let uri = String::from_utf8_lossy(exchange.request.target_bytes());
+            match &attempt.peer {
+                Some(peer) => write!(f, ", upstream: \"http://{}{uri}\"", peer.name)?,
+                None => write!(f, ", upstream: \"http://{}{uri}\"", attempt.group)?,
+            }
+        }
+        if let Some(host) = exchange.request.known(crate::h1::Known::Host) {
+            write!(f, ", host: \"{}\"", String::from_utf8_lossy(host))?;
+        }
+        Ok(())
+    }
+}

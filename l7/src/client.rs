@@ -1,0 +1,80 @@
+//! The client's side of a connection: sends now what the socket takes and
+//! keeps the rest, so that bytes from the worker's shared buffer never wait there.
+
+use fairlead_core::net::{Deadline, Stream};
+use fairlead_core::worker::Ticket;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+pub(crate) struct Client {
+    pub stream: Stream,
+    pub deadline: Deadline,
+    pub ticket: Ticket,
+    /// Bytes the socket did not take yet, from `at` on.
+    pending: Vec<u8>,
+    at: usize,
+    /// Bytes handed to the socket so far.
+    pub sent: u64,
+}
+
+impl Client {
+    pub fn new(stream: Stream, ticket: Ticket) -> Client {
+        Client { stream, deadline: Deadline::default(), ticket, pending: Vec::new(), at: 0, sent: 0 }
+    }
+
+    /// Sends what the socket takes now; keeps a copy of the rest. Call [`Client::poll_flush`] before
+    /// more is read from where the bytes came from: that bounds what is kept.
+    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4]) -> io::Result<()> {
+        if !self.is_flushed() {
+            self.keep(parts, 0);
+            return Ok(());
+        }
+        let written = match self.write(cx, &parts) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        self.sent += written as u64;
+        if written < parts.iter().map(|part| part.len()).sum() {
+            self.keep(parts, written);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]; 4]) -> Poll<io::Result<usize>> {
+        match parts {
+            // One plain send is cheaper than a writev of one.
+            [only, [], [], []] | [[], only, [], []] => self.stream.poll_write(cx, only),
+            [a, b, c, d] => {
+                let slices = [IoSlice::new(a), IoSlice::new(b), IoSlice::new(c), IoSlice::new(d)];
+                self.stream.poll_write_vectored(cx, &slices)
+            }
+        }
+    }
+
+    fn keep(&mut self, parts: [&[u8]; 4], mut written: usize) {
+        for part in parts {
+            self.pending.extend_from_slice(part.get(written..).unwrap_or_default());
+            written = written.saturating_sub(part.len());
+        }
+    }
+
+    pub fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Ready when nothing waits any more.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.pending.get(self.at..).filter(|rest| !rest.is_empty()) {
+            let written = ready!(self.stream.poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.at += written;
+            self.sent += written as u64;
+        }
+        // An idle connection owns no buffer.
+        self.pending = Vec::new();
+        self.at = 0;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,253 @@
+//! One client connection: waits for requests, hands each to an exchange.
+//!
+//! Between requests it owns no buffer and takes the newest generation with the
+//! next request, so that a reload closes nothing.
+
+use crate::access_log;
+use crate::client::Client;
+use crate::exchange::{After, Connection, Exchange};
+use crate::h1::{BadRequest, Limits, Progress, Request};
+use crate::plan::{Lingering, Location, VirtualServers};
+use crate::worker::Worker;
+use fairlead_core::clock::tick;
+use fairlead_core::log::Level;
+use fairlead_core::net::{Address, ListenerKey, ProxyHeader, ProxyProtocolError, Stream, parse_proxy_header};
+use fairlead_core::worker::{Current, Ticket, next_connection_number};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+/// Serves a connection until either side ends it.
+pub(crate) async fn serve(
+    stream: Stream,
+    peer: Address,
+    key: Rc<ListenerKey>,
+    current: Rc<Current<Worker>>,
+    ticket: Ticket,
+) {
+    let mut client = Client::new(stream, ticket);
+    let mut generation = current.load();
+    let Some(mut servers) = generation.plan.listener(&key).cloned() else {
+        return;
+    };
+    let Some((connection, mut early)) = Box::pin(open(&mut client, peer, &key, &servers)).await else {
+        return;
+    };
+    let mut requests = 0;
+    let mut patience = servers.default.client_header_timeout;
+    loop {
+        if early.is_empty() && !wait(&mut client, patience, requests > 0).await {
+            return;
+        }
+        // What changed since the last request holds for the next one.
+        let newest = current.load();
+        if !Rc::ptr_eq(&newest, &generation) {
+            match newest.plan.listener(&key) {
+                Some(found) => (servers, generation) = (found.clone(), newest),
+                // The listener is gone: this connection stays with the generation that accepted it.
+                None => {}
+            }
+        }
+        let talk = Talk { worker: &generation, servers: &servers, connection: &connection };
+        // In a box of its own, so that an idle connection does not carry a request's state.
+        let (after, location) = Box::pin(talk.run(&mut client, &mut requests, std::mem::take(&mut early))).await;
+        match after {
+            After::KeepAlive => patience = location.keepalive_timeout,
+            After::Close => return,
+            After::Linger => return Box::pin(linger(&mut client, &location)).await,
+        }
+    }
+}
+
+/// Waits until the client sends something. False when the wait ends the connection.
+async fn wait(client: &mut Client, patience: Duration, idle: bool) -> bool {
+    client.deadline.set(patience);
+    poll_fn(|cx| {
+        if client.stream.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if idle && client.ticket.draining() || client.deadline.poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        client.ticket.watch(cx.waker());
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads the PROXY header where the listener asks for one; gives the bytes that followed it.
+async fn open(
+    client: &mut Client,
+    peer: Address,
+    key: &ListenerKey,
+    servers: &VirtualServers,
+) -> Option<(Rc<Connection>, Vec<u8>)> {
+    if !servers.default.root.tcp_nodelay {
+        client.stream.set_nodelay(false);
+    }
+    let local = match &key.address {
+        Address::Ip(address) if address.ip().is_unspecified() => client.stream.local_address()?,
+        address => address.clone(),
+    };
+    let number = next_connection_number();
+    let (proxy_header, early) = match servers.proxy_protocol {
+        false => (None, Vec::new()),
+        true => match read_proxy_header(client, servers).await {
+            Some((header, rest)) => (Some(header), rest),
+            None => {
+                let log = &servers.default.root.error_log;
+                log.write(
+                    Level::Error,
+                    number,
+                    format_args!("broken header while reading PROXY protocol, client: {peer}"),
+                );
+                return None;
+            }
+        },
+    };
+    Some((Rc::new(Connection { number, client: peer, local, proxy_header, started: tick() }), early))
+}
+
+/// Longest PROXY header: version 2 with its TLVs.
+const PROXY_HEADER_LIMIT: usize = 4096;
+
+async fn read_proxy_header(client: &mut Client, servers: &VirtualServers) -> Option<(ProxyHeader, Vec<u8>)> {
+    client.deadline.set(servers.default.client_header_timeout);
+    let mut bytes = Vec::new();
+    loop {
+        match parse_proxy_header(&bytes) {
+            Ok((header, length)) => return Some((header, bytes.get(length..).unwrap_or_default().to_vec())),
+            Err(ProxyProtocolError::Incomplete) if bytes.len() < PROXY_HEADER_LIMIT => {}
+            Err(_) => return None,
+        }
+        let mut part = [0; 512];
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = client.stream.poll_read(cx, &mut part) {
+                return Poll::Ready(read.unwrap_or(0));
+            }
+            client.deadline.poll(cx).map(|_| 0)
+        });
+        match read.await {
+            0 => return None,
+            read => bytes.extend_from_slice(part.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// A run of requests: from the first byte until the client has nothing more to say.
+struct Talk<'a> {
+    worker: &'a Rc<Worker>,
+    servers: &'a Arc<VirtualServers>,
+    connection: &'a Rc<Connection>,
+}
+
+/// Why no request head could be had.
+enum NoHead {
+    Bad(BadRequest),
+    Gone,
+    TimedOut,
+}
+
+impl Talk<'_> {
+    async fn run(&self, client: &mut Client, requests: &mut u64, early: Vec<u8>) -> (After, Arc<Location>) {
+        let mut memory = self.worker.take_memory();
+        memory.request.buffer.extend_from_slice(&early);
+        loop {
+            *requests += 1;
+            let mut exchange =
+                Exchange::new(self.worker.clone(), self.connection.clone(), self.servers, *requests, memory);
+            let after = self.one(client, &mut exchange).await;
+            let location = exchange.location.clone();
+            memory = exchange.into_memory();
+            if after != After::KeepAlive || memory.request.buffer.is_empty() {
+                self.worker.give_back(memory);
+                return (after, location);
+            }
+        }
+    }
+
+    async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {
+        client.deadline.set(exchange.server.client_header_timeout);
+        let limits = exchange.server.limits;
+        match read_head(client, &mut exchange.request, &limits, self.worker).await {
+            Ok(()) => exchange.run(client, self.servers).await,
+            Err(NoHead::Bad(bad)) => exchange.run_refused(client, bad.status, bad.reason).await,
+            Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
+            Err(NoHead::Gone) => {
+                exchange.log(
+                    Level::Info,
+                    format_args!("client prematurely closed connection while reading client request line"),
+                );
+                self.abandon(exchange, 400)
+            }
+            Err(NoHead::TimedOut) => {
+                exchange.log(
+                    Level::Info,
+                    format_args!("client timed out (110: Connection timed out) while reading client request headers"),
+                );
+                self.abandon(exchange, 408)
+            }
+        }
+    }
+
+    /// Ends a request that nobody waits for any more: logged, not answered.
+    fn abandon(&self, exchange: &mut Exchange, status: u16) -> After {
+        exchange.status = status;
+        exchange.request_length = exchange.request.buffer.len() as u64;
+        access_log::write(exchange);
+        After::Close
+    }
+}
+
+async fn read_head(client: &mut Client, request: &mut Request, limits: &Limits, worker: &Worker) -> Result<(), NoHead> {
+    poll_fn(|cx| {
+        if !request.buffer.is_empty() && request.parse(limits).map_err(NoHead::Bad)? == Progress::Head {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let read = worker.context.scratch.with_read(|buffer| {
+                let read = ready!(client.stream.poll_read(cx, buffer)).unwrap_or(0);
+                request.buffer.extend_from_slice(buffer.get(..read).unwrap_or_default());
+                Poll::Ready(read)
+            });
+            match read {
+                Poll::Ready(0) => return Poll::Ready(Err(NoHead::Gone)),
+                Poll::Ready(_) => {}
+                Poll::Pending => return client.deadline.poll(cx).map(|_| Err(NoHead::TimedOut)),
+            }
+            if request.parse(limits).map_err(NoHead::Bad)? == Progress::Head {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    })
+    .await
+}
+
+/// Ends our direction and reads what the client still sends, within bounds of time: closing at once
+/// would reset the connection and could take our answer with it.
+async fn linger(client: &mut Client, location: &Location) {
+    if location.lingering == Lingering::Off {
+        return;
+    }
+    client.stream.shutdown_write();
+    let end = tick().after(location.lingering_time);
+    let mut discarded = [0; 4096];
+    loop {
+        let wait = location.lingering_timeout.min(end.since(tick()));
+        if wait.is_zero() {
+            return;
+        }
+        client.deadline.set(wait);
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = client.stream.poll_read(cx, &mut discarded) {
+                return Poll::Ready(read.unwrap_or(0));
+            }
+            client.deadline.poll(cx).map(|_| 0)
+        });
+        if read.await == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Host names as clients send them, checked and brought to one form as nginx does.
+
+/// Appends `text` in lower case, without port and final dot; false when it is no host.
+pub(crate) fn push_valid(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let end = if text.first() == Some(&b'[') {
+        match text.iter().position(|&byte| byte == b']') {
+            Some(close) => close + 1,
+            None => return false,
+        }
+    } else {
+        text.iter().position(|&byte| byte == b':').unwrap_or(text.len())
+    };
+    let name = text.get(..end).unwrap_or_default();
+    let port = text.get(end..).unwrap_or_default();
+    let good_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if name.is_empty() || !good_port {
+        return false;
+    }
+    let mut dot = false;
+    for &byte in name {
+        let bad = match byte {
+            b'.' => std::mem::replace(&mut dot, true),
+            0..=b' ' | 0x7f | b'/' | b'\\' | b'"' | b'#' | b'%' | b'?' | b'@' | b'<' | b'>' => true,
+            _ => {
+                dot = false;
+                false
+            }
+        };
+        if bad {
+            out.truncate(start);
+            return false;
+        }
+        out.push(byte.to_ascii_lowercase());
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid(text: &str) -> Option<String> {
+        let mut out = Vec::new();
+        push_valid(text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn brings_names_to_one_form() {
+        assert_eq!(valid("Example.COM:8080").as_deref(), Some("example.com"));
+        assert_eq!(valid("example.com.").as_deref(), Some("example.com"));
+        assert_eq!(valid("[::1]:80").as_deref(), Some("[::1]"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for text in ["", ".", "a..b", "a/b", "a b", "a:80x", "[::1", "a@b", "a\0"] {
+            assert_eq!(valid(text), None, "{text:?}");
+        }
+    }
+}

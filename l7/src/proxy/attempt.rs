@@ -1,0 +1,346 @@
+//! One try at one peer: connect, send the request, read the response's head.
+//!
+//! Decides nothing about other peers: says what went wrong, the caller chooses.
+
+use crate::body::BodyError;
+use crate::client::Client;
+use crate::error::Os;
+use crate::exchange::Exchange;
+use crate::h1::{Method, Response};
+use crate::proxy::pool::PeerConnection;
+use crate::proxy::pump::{Pump, PumpError};
+use crate::proxy::transfer::{Cut, Transfer};
+use crate::proxy::{Proxy, response};
+use fairlead_core::clock::tick;
+use fairlead_core::log::Level;
+use fairlead_core::net::{Address, Stream};
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+/// Why this peer gave no answer that the client could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Error,
+    Timeout,
+    InvalidHeader,
+    /// A status that `proxy_next_upstream` names.
+    Status(u16),
+    /// A kept connection that the peer had closed in the meantime: not the peer's fault.
+    Stale,
+    /// The client went away.
+    ClientGone,
+    Body(BodyError),
+}
+
+/// The client's head is on its way.
+pub(super) enum Started {
+    Body(Transfer),
+    /// 101: both sides now speak another protocol; bytes that came behind the head go first.
+    Upgrade(Vec<u8>),
+}
+
+pub(super) struct Attempt<'a> {
+    pub proxy: &'a Proxy,
+    pub pump: Pump<'a>,
+    /// Another peer may be asked when this one answers with a status `proxy_next_upstream` names.
+    pub may_retry: bool,
+    pub reused: bool,
+    watching: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(proxy: &'a Proxy, pump: Pump<'a>, may_retry: bool) -> Attempt<'a> {
+        Attempt { proxy, pump, may_retry, reused: false, watching: !proxy.ignore_client_abort }
+    }
+
+    pub async fn connect(
+        &mut self,
+        client: &mut Client,
+        exchange: &Exchange,
+        address: &Address,
+    ) -> Result<PeerConnection, Failure> {
+        client.deadline.set(self.proxy.connect_timeout);
+        let mut connecting = pin!(open(self.proxy, address));
+        let connected = poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(connected.map_err(Some));
+            }
+            if self.client_left(cx, client, exchange) {
+                return Poll::Ready(Err(None));
+            }
+            client.deadline.poll(cx).map(|_| Err(Some(io::ErrorKind::TimedOut.into())))
+        });
+        match connected.await {
+            Ok(stream) => Ok(PeerConnection::new(stream)),
+            Err(None) => Err(Failure::ClientGone),
+            Err(Some(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                exchange.log(
+                    Level::Error,
+                    format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
+                );
+                Err(Failure::Timeout)
+            }
+            Err(Some(error)) => {
+                exchange
+                    .log(Level::Error, format_args!("connect() failed ({}) while connecting to upstream", Os(&error)));
+                Err(Failure::Error)
+            }
+        }
+    }
+
+    /// Sends the request and reads up to the end of the response's head, which it sends on.
+    pub async fn run(
+        &mut self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        peer: &mut PeerConnection,
+    ) -> Result<Started, Failure> {
+        exchange.upstream_head.clear();
+        client.deadline.set(self.proxy.send_timeout);
+        let mut sent = false;
+        poll_fn(|cx| {
+            if !sent {
+                match self.poll_send(cx, client, exchange, peer) {
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                    Poll::Ready(Ok(())) => {
+                        sent = true;
+                        client.deadline.set(self.proxy.read_timeout);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            loop {
+                match self.poll_head(cx, client, exchange, peer) {
+                    Poll::Ready(Some(done)) => return Poll::Ready(done),
+                    Poll::Ready(None) => {}
+                    Poll::Pending => break,
+                }
+            }
+            // While the body streams, reading it shows that the client left.
+            if sent && self.client_left(cx, client, exchange) {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            client.deadline.poll(cx).map(|_| Err(self.timed_out(exchange, sent)))
+        })
+        .await
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        peer: &mut PeerConnection,
+    ) -> Poll<Result<(), Failure>> {
+        let before = self.pump.sent;
+        let step = self.pump.poll(cx, client, peer, exchange);
+        if self.pump.sent != before {
+            client.deadline.set(self.proxy.send_timeout);
+        }
+        step.map_err(|error| match error {
+            PumpError::Client(error) => Failure::Body(error),
+            // What it said before it closed may be an answer: reading tells.
+            PumpError::Peer(_) if self.reused => Failure::Stale,
+            PumpError::Peer(error) => {
+                exchange.log(
+                    Level::Error,
+                    format_args!("send() failed ({}) while sending request to upstream", Os(&error)),
+                );
+                Failure::Error
+            }
+        })
+    }
+
+    /// Reads once; ready with `None` when more is needed and may be there already.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        peer: &mut PeerConnection,
+    ) -> Poll<Option<Result<Started, Failure>>> {
+        let worker = exchange.worker.clone();
+        worker.context.scratch.with_read(|buffer| {
+            let read = match peer.stream.poll_read(cx, buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(self.closed(exchange)))),
+                Poll::Ready(Ok(read)) => read,
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.failed(exchange, &error)))),
+            };
+            if let Some(attempt) = exchange.attempts.last_mut() {
+                attempt.bytes_received += read as u64;
+            }
+            let bytes = buffer.get_mut(..read).unwrap_or_default();
+            if exchange.upstream_head.is_empty() {
+                return Poll::Ready(self.take_head(cx, client, exchange, bytes));
+            }
+            // The head came in pieces: the pieces are put together first.
+            let mut all = std::mem::take(&mut exchange.upstream_head);
+            all.extend_from_slice(bytes);
+            Poll::Ready(self.take_head(cx, client, exchange, &mut all))
+        })
+    }
+
+    fn take_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        bytes: &mut [u8],
+    ) -> Option<Result<Started, Failure>> {
+        let mut response = std::mem::take(&mut exchange.response);
+        let parsed = response.parse(bytes, exchange.request.method == Method::Head);
+        exchange.response = response;
+        match parsed {
+            Ok(true) => {}
+            Ok(false) if bytes.len() < self.proxy.buffer_size => {
+                exchange.upstream_head.extend_from_slice(bytes);
+                return None;
+            }
+            Ok(false) => {
+                exchange.log(
+                    Level::Error,
+                    format_args!("upstream sent too big header while reading response header from upstream"),
+                );
+                return Some(Err(Failure::InvalidHeader));
+            }
+            Err(bad) => {
+                exchange.log(Level::Error, format_args!("{} while reading response header from upstream", bad.0));
+                return Some(Err(Failure::InvalidHeader));
+            }
+        }
+        let Response { status, head_len, .. } = exchange.response;
+        let (head, rest) = bytes.split_at_mut_checked(head_len).unwrap_or_default();
+        if (100..200).contains(&status) && status != 101 {
+            // Interim answers are not passed on.
+            return self.take_head_if_any(cx, client, exchange, rest);
+        }
+        Some(self.begin(cx, client, exchange, head, rest))
+    }
+
+    fn take_head_if_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        rest: &mut [u8],
+    ) -> Option<Result<Started, Failure>> {
+        if rest.is_empty() { None } else { self.take_head(cx, client, exchange, rest) }
+    }
+
+    /// The head is whole: it goes to the client with the body bytes that came along.
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        head: &[u8],
+        rest: &mut [u8],
+    ) -> Result<Started, Failure> {
+        let status = exchange.response.status;
+        if let Some(attempt) = exchange.attempts.last_mut() {
+            attempt.status = status;
+            attempt.header_time = Some(u64::try_from(tick().since(attempt.started).as_millis()).unwrap_or(0));
+        }
+        if self.may_retry && self.proxy.next.status(status) {
+            return Err(Failure::Status(status));
+        }
+        if status == 101 && !exchange.request.upgrade {
+            exchange.log(
+                Level::Error,
+                format_args!(
+                    "upstream sent 101 response while not upgrading, while reading response header from upstream"
+                ),
+            );
+            return Err(Failure::InvalidHeader);
+        }
+        exchange.upstream_head.clear();
+        exchange.upstream_head.extend_from_slice(head);
+        exchange.status = status;
+        let to_client = response::to_client(exchange);
+        let mut out = std::mem::take(&mut exchange.sent_head);
+        out.clear();
+        response::push_head(exchange, self.proxy, head, &to_client, &mut out);
+        let head_len = out.len();
+        let started = self.send_head(cx, client, exchange, &mut out, rest);
+        out.truncate(head_len);
+        exchange.sent_head = out;
+        started
+    }
+
+    fn send_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        out: &mut Vec<u8>,
+        rest: &mut [u8],
+    ) -> Result<Started, Failure> {
+        if exchange.status == 101 {
+            client.send(cx, [out, b"", b"", b""]).map_err(|_| Failure::ClientGone)?;
+            return Ok(Started::Upgrade(rest.to_vec()));
+        }
+        let mut transfer = Transfer::new(exchange.response.framing, response::to_client(exchange));
+        let extra = transfer.pass(cx, client, out, rest).map_err(|cut| match cut {
+            Cut::PeerBroken => Failure::InvalidHeader,
+            _ => Failure::ClientGone,
+        })?;
+        exchange.response.keepalive &= !extra;
+        Ok(Started::Body(transfer))
+    }
+
+    /// Looks once in a while whether the client has gone, unless it has sent more already.
+    fn client_left(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> bool {
+        if !self.watching || client.stream.poll_read_ready(cx).is_pending() {
+            return false;
+        }
+        if client.stream.is_ended() {
+            exchange.log(Level::Info, format_args!("client prematurely closed connection, so upstream connection is closed too while waiting for upstream"));
+            return true;
+        }
+        self.watching = false;
+        false
+    }
+
+    fn closed(&self, exchange: &Exchange) -> Failure {
+        if self.reused && exchange.upstream_head.is_empty() {
+            return Failure::Stale;
+        }
+        exchange.log(
+            Level::Error,
+            format_args!("upstream prematurely closed connection while reading response header from upstream"),
+        );
+        Failure::Error
+    }
+
+    fn failed(&self, exchange: &Exchange, error: &io::Error) -> Failure {
+        if self.reused && exchange.upstream_head.is_empty() {
+            return Failure::Stale;
+        }
+        exchange.log(
+            Level::Error,
+            format_args!("recv() failed ({}) while reading response header from upstream", Os(error)),
+        );
+        Failure::Error
+    }
+
+    fn timed_out(&self, exchange: &Exchange, sent: bool) -> Failure {
+        if !sent && self.pump.is_idle() {
+            return Failure::Body(BodyError::TimedOut);
+        }
+        let doing = if sent { "reading response header from" } else { "sending request to" };
+        exchange
+            .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {doing} upstream"));
+        Failure::Timeout
+    }
+}
+
+async fn open(proxy: &Proxy, address: &Address) -> io::Result<Stream> {
+    let stream = Stream::connect_from(address, proxy.bind.as_ref()).await?;
+    if proxy.socket_keepalive {
+        stream.set_keepalive()?;
+    }
+    Ok(stream)
+}

@@ -1,0 +1,109 @@
+//! The request as the peer sees it: our line and fields, then the client's.
+
+use crate::exchange::Exchange;
+use crate::h1::Known;
+use crate::proxy::Proxy;
+use crate::respond::{push_field, push_number};
+
+/// How the body reaches the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// Appends the whole head. `uri` is what goes into the request line.
+pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: &[u8], body: BodyFraming, out: &mut Vec<u8>) {
+    push_request_line(exchange, proxy, uri, out);
+    for (name, value) in &proxy.set_headers {
+        let start = out.len();
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        let empty = out.len();
+        exchange.render(value, out);
+        if out.len() == empty {
+            out.truncate(start);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    match body {
+        BodyFraming::None => {}
+        BodyFraming::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            push_number(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        BodyFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    if proxy.pass_request_headers {
+        push_client_fields(exchange, proxy, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: &[u8], out: &mut Vec<u8>) {
+    match &proxy.method {
+        Some(method) => exchange.render(method, out),
+        None => out.extend_from_slice(exchange.request.method_bytes()),
+    }
+    out.push(b' ');
+    out.extend_from_slice(uri);
+    out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+}
+
+fn push_client_fields(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
+    let request = &exchange.request;
+    for header in &request.headers {
+        match header.known {
+            // Between two hops only (RFC 9110 section 7.6.1), or ours to say.
+            Known::Host
+            | Known::Connection
+            | Known::ContentLength
+            | Known::TransferEncoding
+            | Known::Te
+            | Known::KeepAlive
+            | Known::Expect
+            | Known::Upgrade => continue,
+            _ => {}
+        }
+        let name = header.name.of(&request.buffer);
+        if !proxy.overridden.contains(name) {
+            push_field(name, header.value.of(&request.buffer), out);
+        }
+    }
+}
+
+/// Appends the URI for the request line: the client's own, or `proxy_pass`'s with the rest of the
+/// normalised path behind it.
+pub(super) fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
+    let raw = exchange.request.target_bytes();
+    let Some(replacement) = &proxy.uri else {
+        if raw.first() != Some(&b'/') {
+            out.push(b'/');
+        }
+        out.extend_from_slice(raw);
+        return;
+    };
+    out.extend_from_slice(replacement.as_bytes());
+    let rest = exchange.uri.get(exchange.location.name.len()..).unwrap_or_default();
+    if raw.contains(&b'%') {
+        rest.iter().for_each(|&byte| push_escaped(byte, out));
+    } else {
+        out.extend_from_slice(rest);
+    }
+    if let Some(args) = exchange.args.filter(|args| !args.is_empty()) {
+        out.push(b'?');
+        out.extend_from_slice(args.of(&exchange.request.buffer));
+    }
+}
+
+fn push_escaped(byte: u8, out: &mut Vec<u8>) {
+    let plain = !matches!(byte, 0..=b' ' | 0x7f.. | b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
+    if plain {
+        return out.push(byte);
+    }
+    let hex = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
+    out.extend_from_slice(&[b'%', hex(byte >> 4), hex(byte & 15)]);
+}

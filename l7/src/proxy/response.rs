@@ -1,0 +1,102 @@
+//! The response head as the client sees it: ours first, then the peer's fields.
+
+use crate::exchange::Exchange;
+use crate::h1::{Framing, Known, Slice, Version};
+use crate::proxy::Proxy;
+use crate::proxy::transfer::ToClient;
+use crate::respond::{push_connection, push_field, push_number, push_server_and_date};
+
+/// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
+pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
+    let response = &exchange.response;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(response.status_line.of(bytes));
+    out.extend_from_slice(b"\r\n");
+    push_server_and_date(exchange, out);
+    if let Some(content_type) = response.known(Known::ContentType, bytes).filter(|_| response.status != 204) {
+        push_field(b"Content-Type", content_type, out);
+    }
+    let length = match response.framing {
+        Framing::Length(length) => Some(length),
+        Framing::None if response.status >= 200 && response.status != 204 => response.announced_length(bytes),
+        _ => None,
+    };
+    if let Some(length) = length {
+        out.extend_from_slice(b"Content-Length: ");
+        push_number(length, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if to_client.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if response.status == 101 {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else {
+        push_connection(exchange, to_client.keep, out);
+    }
+    push_sticky(exchange, proxy, out);
+    push_peer_fields(exchange, proxy, bytes, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_sticky(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
+    let crate::proxy::Target::Group(group) = proxy.target else {
+        return;
+    };
+    let sticky = exchange.worker.plan.sticky.get(group).and_then(Option::as_ref);
+    let peer = exchange.attempts.last().and_then(|attempt| attempt.peer.as_ref());
+    if let (Some(sticky), Some(peer)) = (sticky, peer) {
+        sticky.push_field(exchange, &peer.sid, out);
+    }
+}
+
+fn push_peer_fields(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], out: &mut Vec<u8>) {
+    for header in &exchange.response.headers {
+        let name = header.name.of(bytes);
+        let hidden = match header.known {
+            // Written above, or between two hops only.
+            Known::ContentType
+            | Known::ContentLength
+            | Known::TransferEncoding
+            | Known::Connection
+            | Known::KeepAlive => continue,
+            Known::Date | Known::Server | Known::XPad | Known::XAccel => !proxy.passed.contains(name),
+            Known::Location => {
+                push_location(exchange, proxy, header.value, bytes, out);
+                continue;
+            }
+            _ => false,
+        };
+        if !hidden && !proxy.hidden.contains(name) {
+            push_field(name, header.value.of(bytes), out);
+        }
+    }
+}
+
+/// `Location`, with the first `proxy_redirect` rule that fits applied.
+fn push_location(exchange: &Exchange, proxy: &Proxy, value: Slice, bytes: &[u8], out: &mut Vec<u8>) {
+    if proxy.hidden.contains(b"location") {
+        return;
+    }
+    let value = value.of(bytes);
+    for redirect in &proxy.redirects {
+        let mut from = Vec::new();
+        exchange.render(&redirect.from, &mut from);
+        if let Some(rest) = value.strip_prefix(from.as_slice()) {
+            out.extend_from_slice(b"Location: ");
+            exchange.render(&redirect.to, out);
+            out.extend_from_slice(rest);
+            out.extend_from_slice(b"\r\n");
+            return;
+        }
+    }
+    push_field(b"Location", value, out);
+}
+
+/// How the body goes to this client, and whether its connection outlives it.
+pub(super) fn to_client(exchange: &Exchange) -> ToClient {
+    let unbounded = matches!(exchange.response.framing, Framing::Chunked | Framing::UntilClose);
+    let chunked =
+        unbounded && exchange.request.version >= Version::Http11 && exchange.location.chunked_transfer_encoding;
+    ToClient { chunked, keep: exchange.may_keep_alive() && (chunked || !unbounded) }
+}

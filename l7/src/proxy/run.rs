@@ -1,0 +1,369 @@
+//! The proxy's order of things: find the peers, take in a small body, try one
+//! peer after another, pass the answer on.
+
+use crate::body::BodyError;
+use crate::client::Client;
+use crate::exchange::{Attempt as Record, Ended, Exchange};
+use crate::h1::Known;
+use crate::proxy::Proxy;
+use crate::proxy::attempt::{Attempt, Failure, Started};
+use crate::proxy::pool::PeerConnection;
+use crate::proxy::pump::{Pump, frame};
+use crate::proxy::request::{self, BodyFraming};
+use crate::proxy::target::{self, Destination};
+use crate::proxy::transfer::Cut;
+use crate::respond;
+use fairlead_core::clock::{Tick, tick};
+use fairlead_core::log::Level;
+use fairlead_core::upstream::{Choice, Lease, Tried};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Answers the exchange with what a peer says.
+pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Ended {
+    let mut uri = Vec::new();
+    let destination = match target::find(exchange, proxy, &mut uri).await {
+        Ok(destination) => destination,
+        Err(status) => return Ended::Reply(exchange.refuse(status)),
+    };
+    let (body, framing) = match take_body(client, exchange, proxy).await {
+        Ok(taken) => taken,
+        Err(error) => return body_failed(exchange, error),
+    };
+    let mut initial = std::mem::take(&mut exchange.to_peer);
+    initial.clear();
+    request::push_head(exchange, proxy, &uri, framing, &mut initial);
+    initial.extend_from_slice(&body);
+    let mut run = Run {
+        proxy,
+        destination,
+        chunked: framing == BodyFraming::Chunked,
+        tried: Tried::default(),
+        tries: 0,
+        started: tick(),
+    };
+    let ended = run.tries(client, exchange, &initial).await;
+    exchange.to_peer = initial;
+    ended
+}
+
+struct Run<'a> {
+    proxy: &'a Proxy,
+    destination: Destination,
+    chunked: bool,
+    tried: Tried,
+    /// Tries so far.
+    tries: u32,
+    started: Tick,
+}
+
+impl Run<'_> {
+    async fn tries(&mut self, client: &mut Client, exchange: &mut Exchange, initial: &[u8]) -> Ended {
+        loop {
+            let Some(mut lease) = self.pick(exchange) else {
+                exchange.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
+                return Ended::Reply(exchange.refuse(502));
+            };
+            self.tries += 1;
+            let pump = Pump::new(initial, self.chunked);
+            let may_retry = self.may_go_on();
+            let mut attempt = Attempt::new(self.proxy, pump, may_retry);
+            let failure = match self.one(client, exchange, &mut lease, &mut attempt).await {
+                Ok(ended) => return ended,
+                Err(failure) => failure,
+            };
+            self.close_record(exchange, &attempt, failure);
+            match failure {
+                Failure::ClientGone => return abandoned(exchange, 499),
+                Failure::Body(error) => return body_failed(exchange, error),
+                Failure::Status(403 | 404) => {}
+                _ if lease.fail(tick()) => {
+                    exchange.log(
+                        Level::Warn,
+                        format_args!("upstream server temporarily disabled while connecting to upstream"),
+                    );
+                }
+                _ => {}
+            }
+            drop(lease);
+            if !may_retry || !self.wants_next(exchange, failure, &attempt.pump) {
+                let status = if failure == Failure::Timeout { 504 } else { 502 };
+                return Ended::Reply(exchange.refuse(status));
+            }
+        }
+    }
+
+    fn pick(&mut self, exchange: &mut Exchange) -> Option<Lease> {
+        let plan = exchange.worker.plan.clone();
+        let group = self.destination.group;
+        let mut key = Vec::new();
+        if let Some(template) = group.and_then(|group| plan.keys.get(group)).and_then(Option::as_ref) {
+            exchange.render(template, &mut key);
+        }
+        let sticky = group.and_then(|group| plan.sticky.get(group)).and_then(Option::as_ref);
+        let choice = Choice {
+            now: tick(),
+            client: exchange.connection.client.ip(),
+            key: &key,
+            sid: sticky.and_then(|sticky| sticky.sid(exchange)),
+        };
+        let lease = self.destination.balancer.pick(&choice, &mut self.tried).ok();
+        exchange.attempts.push(Record {
+            peer: lease.as_ref().map(|lease| lease.peer.clone()),
+            group: match &lease {
+                Some(_) => Box::default(),
+                None => self.destination.balancer.group.name.clone(),
+            },
+            status: if lease.is_some() { 0 } else { 502 },
+            started: choice.now,
+            connect_time: None,
+            header_time: None,
+            response_time: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            response_length: 0,
+        });
+        lease
+    }
+
+    /// One peer, its kept connection first; a kept connection that turns out closed is no failure.
+    async fn one(
+        &self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        lease: &mut Lease,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Ended, Failure> {
+        let pool = exchange.worker.pool.clone();
+        if let Some(mut peer) = self.destination.group.and_then(|group| pool.take(group, lease.index)) {
+            attempt.reused = true;
+            record(exchange, |record| record.connect_time = Some(0));
+            match attempt.run(client, exchange, &mut peer).await {
+                Err(Failure::Stale) if self.may_repeat(exchange, &attempt.pump) => attempt.restart(),
+                Err(Failure::Stale) => return Err(Failure::Error),
+                other => return self.answer(client, exchange, lease, attempt, peer, other?).await,
+            }
+        }
+        let mut peer = attempt.connect(client, exchange, &lease.peer.address).await?;
+        record(exchange, |record| record.connect_time = Some(millis_since(record.started)));
+        let started = attempt.run(client, exchange, &mut peer).await?;
+        self.answer(client, exchange, lease, attempt, peer, started).await
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the two ends, and what became of the request between them")]
+    async fn answer(
+        &self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        lease: &mut Lease,
+        attempt: &mut Attempt<'_>,
+        mut peer: PeerConnection,
+        started: Started,
+    ) -> Result<Ended, Failure> {
+        lease.succeed(tick());
+        let mut transfer = match started {
+            Started::Body(transfer) => transfer,
+            Started::Upgrade(early) => {
+                return Ok(super::upgrade::run(client, exchange, self.proxy, peer, early).await);
+            }
+        };
+        let passed = transfer.run(client, &mut peer, exchange, attempt).await;
+        record(exchange, |record| {
+            record.response_time = Some(millis_since(record.started));
+            record.bytes_sent = attempt.pump.sent;
+            record.response_length = transfer.received;
+        });
+        lease.peer.state.bytes_sent.add(attempt.pump.sent);
+        lease.peer.state.bytes_received.add(transfer.received);
+        exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
+        let whole = match passed {
+            Ok(reusable) => reusable,
+            Err(cut) => {
+                log_cut(exchange, &cut);
+                return Ok(Ended::Broken);
+            }
+        };
+        exchange.completed = true;
+        if whole && exchange.response.keepalive && self.proxy.http11 && attempt.is_sent(exchange) {
+            if let Some(group) = self.destination.group {
+                exchange.worker.pool.give(group, lease.index, peer);
+            }
+        }
+        let after = respond::settle(client, exchange, transfer.to_client.keep).await;
+        Ok(Ended::Sent(after))
+    }
+
+    /// More peers may be tried after this one.
+    fn may_go_on(&self) -> bool {
+        let next = &self.proxy.next;
+        let peers = u32::try_from(self.destination.balancer.group.usable()).unwrap_or(u32::MAX);
+        let tries = if next.tries == 0 { peers } else { next.tries.min(peers) };
+        let in_time = next.time.is_zero() || tick().since(self.started) < next.time;
+        self.tries < tries && in_time
+    }
+
+    /// `proxy_next_upstream` sends this request to another peer after this failure.
+    fn wants_next(&self, exchange: &Exchange, failure: Failure, pump: &Pump<'_>) -> bool {
+        let next = &self.proxy.next;
+        let named = match failure {
+            Failure::Error | Failure::Stale => next.error,
+            Failure::Timeout => next.timeout,
+            Failure::InvalidHeader => next.invalid_header,
+            Failure::Status(_) => true,
+            Failure::ClientGone | Failure::Body(_) => false,
+        };
+        named && self.may_repeat(exchange, pump)
+    }
+
+    /// Whether sending the request once more is safe and possible.
+    fn may_repeat(&self, exchange: &Exchange, pump: &Pump<'_>) -> bool {
+        let idempotent = !matches!(exchange.request.method_bytes(), b"POST" | b"LOCK" | b"PATCH");
+        !pump.streamed && (idempotent || pump.sent == 0 || self.proxy.next.non_idempotent)
+    }
+
+    fn close_record(&self, exchange: &mut Exchange, attempt: &Attempt<'_>, failure: Failure) {
+        record(exchange, |record| {
+            record.response_time = Some(millis_since(record.started));
+            record.bytes_sent = attempt.pump.sent;
+            record.status = match failure {
+                Failure::Timeout => 504,
+                Failure::Status(status) => status,
+                _ => 502,
+            };
+        });
+    }
+}
+
+fn record(exchange: &mut Exchange, change: impl FnOnce(&mut Record)) {
+    if let Some(record) = exchange.attempts.last_mut() {
+        change(record);
+    }
+}
+
+fn millis_since(start: Tick) -> u64 {
+    u64::try_from(tick().since(start).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Takes in the body up to `client_body_buffer_size`: what fits is kept, so that another peer can
+/// have it, and a slow client does not hold a peer. Gives the bytes that follow the head.
+async fn take_body(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    proxy: &Proxy,
+) -> Result<(Vec<u8>, BodyFraming), BodyError> {
+    if !proxy.pass_request_body {
+        return Ok((Vec::new(), BodyFraming::None));
+    }
+    if exchange.body.is_done() {
+        let zero = exchange.request.known(Known::ContentLength).is_some();
+        return Ok((Vec::new(), if zero { BodyFraming::Length(0) } else { BodyFraming::None }));
+    }
+    expect(client, exchange).await?;
+    let announced = exchange.body.announced();
+    let mut body = Vec::new();
+    let limit = exchange.location.client_body_buffer_size;
+    while !exchange.body.is_done() && body.len() < limit {
+        client.deadline.set(exchange.location.client_body_timeout);
+        poll_fn(|cx| match exchange.poll_body(cx, client, &mut body) {
+            Poll::Pending => client.deadline.poll(cx).map(|_| Err(BodyError::TimedOut)),
+            ready => ready,
+        })
+        .await?;
+    }
+    match announced {
+        Some(length) => Ok((body, BodyFraming::Length(length))),
+        None if exchange.body.is_done() => {
+            let length = body.len() as u64;
+            Ok((body, BodyFraming::Length(length)))
+        }
+        None if !proxy.http11 => Err(BodyError::TooLarge),
+        None => {
+            frame(&mut body, false);
+            Ok((body, BodyFraming::Chunked))
+        }
+    }
+}
+
+/// Tells a client that waits for it to go on.
+async fn expect(client: &mut Client, exchange: &Exchange) -> Result<(), BodyError> {
+    let waiting = exchange.request.expects_continue && exchange.consumed >= exchange.request.buffer.len();
+    if waiting {
+        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [go_on, b"", b"", b""]))).await;
+        if sent.is_err() || !respond::flush(client, exchange).await {
+            return Err(BodyError::Gone);
+        }
+        // nginx counts the final response only.
+        client.sent = 0;
+    }
+    Ok(())
+}
+
+fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
+    match error {
+        BodyError::Gone => {
+            exchange.log(
+                Level::Info,
+                format_args!("client prematurely closed connection while reading client request body"),
+            );
+            abandoned(exchange, 400)
+        }
+        BodyError::TimedOut => {
+            exchange.log(
+                Level::Info,
+                format_args!("client timed out (110: Connection timed out) while reading client request body"),
+            );
+            abandoned(exchange, 408)
+        }
+        BodyError::Broken => {
+            exchange.log(Level::Info, format_args!("client sent invalid chunked body"));
+            Ended::Reply(exchange.refuse(400))
+        }
+        BodyError::TooLarge => {
+            exchange.log(
+                Level::Error,
+                format_args!("client intended to send too large chunked body: {} bytes", exchange.body_length),
+            );
+            Ended::Reply(exchange.refuse(413))
+        }
+    }
+}
+
+/// Nobody is left to answer: only the log hears of it.
+fn abandoned(exchange: &mut Exchange, status: u16) -> Ended {
+    exchange.status = status;
+    Ended::Broken
+}
+
+fn log_cut(exchange: &Exchange, cut: &Cut) {
+    match cut {
+        Cut::PeerClosed => {
+            exchange.log(Level::Error, format_args!("upstream prematurely closed connection while reading upstream"))
+        }
+        Cut::PeerFailed(error) => {
+            exchange
+                .log(Level::Error, format_args!("recv() failed ({}) while reading upstream", crate::error::Os(error)));
+        }
+        Cut::PeerTimedOut => exchange
+            .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while reading upstream")),
+        Cut::PeerBroken => {
+            exchange.log(Level::Error, format_args!("upstream sent invalid chunked response while reading upstream"))
+        }
+        Cut::ClientGone => exchange.log(Level::Info, format_args!("client closed connection while sending to client")),
+        Cut::ClientTimedOut => exchange
+            .log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending to client")),
+    }
+}
+
+impl Attempt<'_> {
+    /// The peer has all of the request.
+    fn is_sent(&self, exchange: &Exchange) -> bool {
+        self.pump.is_idle() && exchange.body.is_done()
+    }
+
+    /// Once more from the start, on a new connection.
+    fn restart(&mut self) {
+        self.reused = false;
+        self.pump.restart();
+    }
+}

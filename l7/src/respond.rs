@@ -1,0 +1,275 @@
+//! Sends a response made here: its head in nginx's order, its body, and what
+//! follows for the connection.
+
+use crate::client::Client;
+use crate::exchange::{After, Exchange};
+use crate::h1::{Method, Version};
+use crate::plan::Lingering;
+use crate::reply::{Body, Reply};
+use fairlead_core::clock;
+use fairlead_core::log::Level;
+use std::fs::File;
+use std::future::poll_fn;
+use std::os::unix::fs::FileExt;
+use std::task::Poll;
+
+/// What `Server:` says.
+pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
+
+/// Sends `reply`; reads what is left of the request's body.
+pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Reply) -> After {
+    exchange.status = reply.status;
+    if reply.status == 444 {
+        return After::Close;
+    }
+    let keep = !reply.close && exchange.may_keep_alive();
+    let mut head = std::mem::take(&mut exchange.sent_head);
+    head.clear();
+    if exchange.request.version != Version::Http09 {
+        push_head(exchange, &reply, keep, &mut head);
+    }
+    let body_wanted = exchange.request.method != Method::Head;
+    let sent = match reply.body {
+        Body::File { file, length } if body_wanted => send_file(client, exchange, &head, file, length).await,
+        Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, &bytes).await,
+        _ => send_bytes(client, exchange, &mut head, b"").await,
+    };
+    exchange.sent_head = head;
+    if !sent {
+        exchange.log(Level::Info, format_args!("client closed connection while sending response to client"));
+        return After::Close;
+    }
+    exchange.completed = true;
+    settle(client, exchange, keep).await
+}
+
+/// What becomes of the connection after a whole response.
+pub(crate) async fn settle(client: &mut Client, exchange: &mut Exchange, keep: bool) -> After {
+    if keep && (exchange.body.is_done() || discard_body(client, exchange).await) {
+        return After::KeepAlive;
+    }
+    let unread = !exchange.body.is_done() || exchange.consumed < exchange.request.buffer.len();
+    let refused = exchange.status == 400 || exchange.status == 414 || exchange.status == 494;
+    match exchange.location.lingering {
+        Lingering::Always => After::Linger,
+        Lingering::On if unread || refused => After::Linger,
+        _ => After::Close,
+    }
+}
+
+/// Reads the rest of a body that nobody wanted, so that the next request can be found.
+async fn discard_body(client: &mut Client, exchange: &mut Exchange) -> bool {
+    let end = clock::tick().after(exchange.location.lingering_time);
+    let mut discarded = Vec::new();
+    while !exchange.body.is_done() {
+        let wait = exchange.location.lingering_timeout.min(end.since(clock::tick()));
+        if wait.is_zero() {
+            return false;
+        }
+        client.deadline.set(wait);
+        discarded.clear();
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = exchange.poll_body(cx, client, &mut discarded) {
+                return Poll::Ready(read.is_ok());
+            }
+            client.deadline.poll(cx).map(|_| false)
+        });
+        if !read.await {
+            return false;
+        }
+    }
+    true
+}
+
+fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) {
+    push_status_line(reply.status, out);
+    push_server_and_date(exchange, out);
+    if let Some(content_type) = &reply.content_type {
+        push_field(b"Content-Type", content_type, out);
+    }
+    if reply.status != 204 && reply.status != 304 {
+        out.extend_from_slice(b"Content-Length: ");
+        push_number(reply.body.len(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(modified) = reply.last_modified {
+        push_field(b"Last-Modified", &clock::http_date(modified), out);
+    }
+    if let Some(location) = &reply.location {
+        push_field(b"Location", location, out);
+    }
+    push_connection(exchange, keep, out);
+    for (name, value) in &reply.headers {
+        push_field(name.as_bytes(), value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn push_server_and_date(exchange: &Exchange, out: &mut Vec<u8>) {
+    let server = if exchange.location.server_tokens { SERVER } else { "fairlead" };
+    push_field(b"Server", server.as_bytes(), out);
+    out.extend_from_slice(b"Date: ");
+    clock::push_http_date(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn push_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>) {
+    if !keep {
+        out.extend_from_slice(b"Connection: close\r\n");
+        return;
+    }
+    out.extend_from_slice(b"Connection: keep-alive\r\n");
+    if let Some(seconds) = exchange.location.keepalive_header {
+        out.extend_from_slice(b"Keep-Alive: timeout=");
+        push_number(seconds, out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+pub(crate) fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn push_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        used += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
+}
+
+/// `HTTP/1.1 404 Not Found`; a status without a known phrase stands alone, as nginx writes it.
+fn push_status_line(status: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_number(u64::from(if status == 494 { 400 } else { status }), out);
+    let phrase = phrase(status);
+    if !phrase.is_empty() {
+        out.push(b' ');
+        out.extend_from_slice(phrase.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The reason phrases nginx sends.
+pub(crate) fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 | 494 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Time-out",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        415 => "Unsupported Media Type",
+        416 => "Requested Range Not Satisfiable",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "",
+    }
+}
+
+/// Head and body in one send.
+async fn send_bytes(client: &mut Client, exchange: &mut Exchange, head: &mut Vec<u8>, body: &[u8]) -> bool {
+    let head_len = head.len();
+    let small = body.len() <= 16 << 10;
+    let sent = poll_fn(|cx| {
+        if small {
+            head.extend_from_slice(body);
+        }
+        Poll::Ready(client.send(cx, [head, if small { b"" } else { body }, b"", b""]))
+    });
+    if sent.await.is_err() || !flush(client, exchange).await {
+        return false;
+    }
+    head.truncate(head_len);
+    exchange.body_bytes_sent += body.len() as u64;
+    true
+}
+
+/// Waits until all that was sent has been taken, at most `send_timeout` without progress.
+pub(crate) async fn flush(client: &mut Client, exchange: &Exchange) -> bool {
+    if client.is_flushed() {
+        return true;
+    }
+    client.deadline.set(exchange.location.send_timeout);
+    let mut sent = client.sent;
+    poll_fn(|cx| {
+        if let Poll::Ready(flushed) = client.poll_flush(cx) {
+            return Poll::Ready(flushed.is_ok());
+        }
+        if client.sent != sent {
+            sent = client.sent;
+            client.deadline.set(exchange.location.send_timeout);
+        }
+        client.deadline.poll(cx).map(|_| false)
+    })
+    .await
+}
+
+const FILE_STEP: usize = 128 << 10;
+
+/// Sends a file in steps, each read on the runtime's blocking threads.
+async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], file: File, length: u64) -> bool {
+    let (mut file, mut at) = (file, 0);
+    let mut head = Some(head);
+    loop {
+        let want = FILE_STEP.min(usize::try_from(length - at).unwrap_or(FILE_STEP));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut step = vec![0; want];
+            let read = file.read_at(&mut step, at);
+            (file, step, read)
+        });
+        let Ok((returned, step, Ok(read))) = read.await else {
+            return false;
+        };
+        file = returned;
+        if read == 0 && want > 0 {
+            return false;
+        }
+        let step = step.get(..read).unwrap_or_default();
+        let first = head.take().unwrap_or_default();
+        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [first, step, b"", b""])));
+        if sent.await.is_err() || !flush(client, exchange).await {
+            return false;
+        }
+        at += read as u64;
+        exchange.body_bytes_sent += read as u64;
+        if at >= length {
+            return true;
+        }
+    }
+}
