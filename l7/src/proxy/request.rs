@@ -13,8 +13,8 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// Appends the whole head. `uri` is what goes into the request line.
-pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: &[u8], body: BodyFraming, out: &mut Vec<u8>) {
+/// Appends the whole head. `uri` goes into the request line in place of what the location's rule gives.
+pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, body: BodyFraming, out: &mut Vec<u8>) {
     push_request_line(exchange, proxy, uri, out);
     for (name, value) in &proxy.set_headers {
         let start = out.len();
@@ -43,13 +43,16 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: &[u8], body: Bo
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: &[u8], out: &mut Vec<u8>) {
+fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out: &mut Vec<u8>) {
     match &proxy.method {
         Some(method) => exchange.render(method, out),
         None => out.extend_from_slice(exchange.request.method_bytes()),
     }
     out.push(b' ');
-    out.extend_from_slice(uri);
+    match uri {
+        Some(uri) => out.extend_from_slice(uri),
+        None => push_uri(exchange, proxy, out),
+    }
     out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
 }
 
@@ -77,7 +80,7 @@ fn push_client_fields(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
 
 /// Appends the URI for the request line: the client's own, or `proxy_pass`'s with the rest of the
 /// normalised path behind it.
-pub(super) fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
+fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
     let raw = exchange.request.target_bytes();
     let Some(replacement) = &proxy.uri else {
         if raw.first() != Some(&b'/') {

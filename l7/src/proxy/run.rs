@@ -21,8 +21,7 @@ use std::task::Poll;
 
 /// Answers the exchange with what a peer says.
 pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Ended {
-    let mut uri = Vec::new();
-    let destination = match target::find(exchange, proxy, &mut uri).await {
+    let destination = match target::find(exchange, proxy).await {
         Ok(destination) => destination,
         Err(status) => return Ended::Reply(exchange.refuse(status)),
     };
@@ -32,7 +31,7 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
     };
     let mut initial = std::mem::take(&mut exchange.to_peer);
     initial.clear();
-    request::push_head(exchange, proxy, &uri, framing, &mut initial);
+    request::push_head(exchange, proxy, destination.uri.as_deref(), framing, &mut initial);
     initial.extend_from_slice(&body);
     let mut run = Run {
         proxy,

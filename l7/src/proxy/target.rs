@@ -2,7 +2,7 @@
 //! variables, whatever its text says now.
 
 use crate::exchange::Exchange;
-use crate::proxy::{Proxy, Target, request};
+use crate::proxy::{Proxy, Target};
 use fairlead_core::log::Level;
 use fairlead_core::net::Address;
 use fairlead_core::upstream::{Balancer, Group, Method, Peer};
@@ -14,16 +14,17 @@ pub(super) struct Destination {
     pub balancer: Rc<Balancer>,
     /// Position in the plan's groups; addresses found at run time have none, and keep no connections.
     pub group: Option<usize>,
+    /// The URI that a `proxy_pass` with variables spells out; `None` leaves it to the location's rule.
+    pub uri: Option<Vec<u8>>,
 }
 
-/// Finds the peers; appends the request line's URI to `uri`. A status when there are none.
-pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy, uri: &mut Vec<u8>) -> Result<Destination, u16> {
+/// Finds the peers. A status when there are none.
+pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy) -> Result<Destination, u16> {
     let template = match &proxy.target {
         Target::Group(index) => {
             let balancer = exchange.worker.balancers.get(*index).ok_or(500u16)?.clone();
             exchange.proxy_host.extend_from_slice(proxy.host.as_bytes());
-            request::push_uri(exchange, proxy, uri);
-            return Ok(Destination { balancer, group: Some(*index) });
+            return Ok(Destination { balancer, group: Some(*index), uri: None });
         }
         Target::Variables(template) => template,
     };
@@ -35,19 +36,16 @@ pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy, uri: &mut Vec<u
         return Err(500);
     };
     exchange.proxy_host.extend_from_slice(url.authority.as_bytes());
-    match url.path {
-        "" => request::push_uri(exchange, proxy, uri),
-        path => uri.extend_from_slice(path.as_bytes()),
-    }
+    let uri = (!url.path.is_empty()).then(|| url.path.as_bytes().to_vec());
     let groups = &exchange.worker.plan.groups;
     if let Some(index) = groups.iter().position(|group| *group.name == *url.authority) {
         let balancer = exchange.worker.balancers.get(index).ok_or(500u16)?.clone();
-        return Ok(Destination { balancer, group: Some(index) });
+        return Ok(Destination { balancer, group: Some(index), uri });
     }
     let addresses = resolve(exchange, &url).await?;
     let peers = addresses.into_iter().map(|address| Peer::new(Address::Ip(address), url.authority)).collect();
     let group = Group::new(url.authority, peers, Method::RoundRobin);
-    Ok(Destination { balancer: Balancer::new(group.into(), exchange.connection.number), group: None })
+    Ok(Destination { balancer: Balancer::new(group.into(), exchange.connection.number), group: None, uri })
 }
 
 async fn resolve(exchange: &Exchange, url: &Url<'_>) -> Result<Vec<SocketAddr>, u16> {
