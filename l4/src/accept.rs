@@ -1,11 +1,10 @@
 //! Accepts connections of one listener and starts a session for each.
 //! Survives running out of descriptors; never waits for a session.
 
-use crate::record::Errno;
 use crate::session;
 use crate::worker::Worker;
 use fairlead_core::clock::tick;
-use fairlead_core::log::{ErrorLog, Level};
+use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::{Address, ListenerKey, Stream};
 use fairlead_core::worker::Current;
 use std::io;
@@ -49,7 +48,7 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
     let listener = match Listener::new(socket, &key) {
         Ok(listener) => listener,
         Err(error) => {
-            log(&key, &current, Level::Alert, format_args!("epoll_ctl() failed {}", Errno(&error)));
+            log(&key, &current, Level::Alert, format_args!("epoll_ctl() failed {}", OsError(&error)));
             return;
         }
     };
@@ -88,7 +87,7 @@ async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>)
         Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
         _ => Level::Alert,
     };
-    log(key, current, level, format_args!("accept4() failed {}", Errno(error)));
+    log(key, current, level, format_args!("accept4() failed {}", OsError(error)));
     // Everything else would fail again at once: let sessions end first.
     if error.raw_os_error() != Some(libc::ECONNABORTED) {
         tokio::time::sleep(PAUSE).await;

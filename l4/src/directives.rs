@@ -2,9 +2,9 @@
 //! they stand in. A feature's rows live in the feature's file.
 
 use crate::settings::{MatchBlock, Server, Session, Stream};
-use crate::{access_log, health_check, listen, names, proxy};
+use crate::{health_check, listen, proxy};
 use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Page, Repeat, Value};
-use fairlead_core::{log, upstream};
+use fairlead_core::{log, resolver, upstream};
 use std::sync::LazyLock;
 
 pub(crate) const STREAM: Contexts = Contexts::STREAM;
@@ -14,12 +14,12 @@ pub(crate) const SERVER: Contexts = Contexts::STREAM_SERVER;
 pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
     Level::new(STREAM)
         .with(BLOCKS, |stream: &mut Stream| stream)
-        .with(access_log::FORMATS, |stream| &mut stream.formats)
+        .with(log::FORMAT_DIRECTIVES, |stream| &mut stream.formats)
         .with(SESSION, |stream| &mut stream.inherited.session)
         .with(proxy::DIRECTIVES, |stream| &mut stream.inherited.proxy)
-        .with(names::DIRECTIVES, |stream| &mut stream.inherited.names)
+        .with(resolver::DIRECTIVES, |stream| &mut stream.inherited.names)
         .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
-        .with(access_log::DIRECTIVES, |stream| &mut stream.inherited.access_logs)
+        .with(log::ACCESS_DIRECTIVES, |stream| &mut stream.inherited.access_logs)
         .with(health_check::DIRECTIVES, |stream| &mut stream.inherited.health)
 });
 
@@ -29,9 +29,9 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
         .with(listen::DIRECTIVES, |server: &mut Server| &mut server.listens)
         .with(SESSION, |server| &mut server.session)
         .with(proxy::DIRECTIVES, |server| &mut server.proxy)
-        .with(names::DIRECTIVES, |server| &mut server.names)
+        .with(resolver::DIRECTIVES, |server| &mut server.names)
         .with(log::DIRECTIVES, |server| &mut server.error_logs)
-        .with(access_log::DIRECTIVES, |server| &mut server.access_logs)
+        .with(log::ACCESS_DIRECTIVES, |server| &mut server.access_logs)
         .with(health_check::DIRECTIVES, |server| &mut server.health)
 });
 
@@ -45,10 +45,7 @@ pub fn pages() -> Vec<Page> {
     let mut all = fairlead_conf::pages(BLOCKS, "stream");
     all.extend(fairlead_conf::pages(listen::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(SESSION, "stream"));
-    all.extend(fairlead_conf::pages(names::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
-    all.extend(fairlead_conf::pages(access_log::FORMATS, "stream log"));
-    all.extend(fairlead_conf::pages(access_log::DIRECTIVES, "stream log"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
     all
 }
@@ -64,6 +61,9 @@ const BLOCKS: &[Directive<Stream>] = &[
         set: |stream, given| {
             let mut server = stream.inherited.clone();
             server.span = given.statement.name.span;
+            let names = |name: &str| given.block().statements.iter().any(|statement| &*statement.name.text == name);
+            server.names_listen = names("listen");
+            server.names_pass = names("proxy_pass");
             SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
             stream.servers.push(server);
             Ok(())

@@ -8,9 +8,10 @@ mod accept;
 mod access_log;
 mod connect;
 mod directives;
+#[cfg(test)]
+mod harness;
 mod health_check;
 mod listen;
-mod names;
 mod outcomes;
 mod plan;
 mod proxy;

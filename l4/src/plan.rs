@@ -125,7 +125,7 @@ impl<'a> Planner<'a> {
             hostname: hostname(),
             checks: Vec::new(),
         };
-        let lines = stream.formats.iter().map(|format| Line::compile(format, build)).collect();
+        let lines = stream.formats.0.iter().map(|format| Line::compile(format, build)).collect();
         let mut planner = Planner { plan, previous, build, lines, matches: Vec::new() };
         for settings in &stream.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
@@ -154,13 +154,13 @@ impl<'a> Planner<'a> {
 
     fn server(&mut self, server: &settings::Server) {
         let error = |message: &str| self.build.cx.report(Diagnostic::error(server.span, message));
-        if server.listens.is_empty() {
+        if !server.names_listen {
             error("no \"listen\" is defined for server");
         }
-        let Some(pass) = &server.proxy.pass else {
+        if !server.names_pass {
             error("no handler for server");
-            return;
-        };
+        }
+        let Some(pass) = &server.proxy.pass else { return };
         let Some(target) = self.target(pass) else { return };
         self.check(server, &target);
         let Some(compiled) = self.compile(server, target) else { return };
@@ -226,11 +226,11 @@ impl<'a> Planner<'a> {
     }
 
     fn compile(&mut self, server: &settings::Server, target: Target) -> Option<Server> {
-        let logs = server.access_logs.iter().map(|settings| Access::build(settings, &self.lines, self.build));
+        let logs = server.access_logs.active().iter().map(|settings| Access::build(settings, &self.lines, self.build));
         let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
         let error_log = self.build.logs.error_log(&server.error_logs.0);
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
-        let resolver = server.names.complete().map(|settings| self.resolver(settings));
+        let resolver = server.names.settings().map(|settings| self.resolver(settings));
         let wants_local = server.proxy.header.is_some()
             || access_logs.iter().flat_map(Access::variables).any(Variable::wants_local)
             || self.target_wants_local(&target);
@@ -314,3 +314,6 @@ fn hostname() -> Box<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_ascii_lowercase().into()
 }
+
+#[cfg(test)]
+mod tests;

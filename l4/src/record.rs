@@ -104,6 +104,11 @@ impl Record {
         self.attempts.last_mut()
     }
 
+    /// Bytes from and to the last peer tried.
+    pub fn peer_bytes(&self) -> (u64, u64) {
+        self.attempts.last().map_or((0, 0), |attempt| (attempt.received, attempt.sent))
+    }
+
     /// Fixes the time of the last attempt.
     fn settle(&mut self, now: Tick) {
         if let Some(last) = self.attempts.last_mut() {
@@ -164,29 +169,15 @@ impl fmt::Display for Scene<'_> {
         if !record.proxying {
             return Ok(());
         }
-        let last = record.attempts.last();
-        if let Some(attempt) = last {
+        if let Some(attempt) = record.attempts.last() {
             write!(f, ", upstream: \"{}\"", attempt.peer.as_str())?;
         }
-        let (received, sent) = last.map_or((0, 0), |attempt| (attempt.received, attempt.sent));
+        let (received, sent) = record.peer_bytes();
         write!(
             f,
             ", bytes from/to client:{}/{}, bytes from/to upstream:{received}/{sent}",
             record.received, record.sent
         )
-    }
-}
-
-/// `(111: Connection refused)`.
-pub(crate) struct Errno<'a>(pub &'a io::Error);
-
-impl fmt::Display for Errno<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.raw_os_error() {
-            Some(code) => write!(f, "({code}: {})", nix::errno::Errno::from_raw(code).desc()),
-            None if self.0.kind() == io::ErrorKind::TimedOut => f.write_str("(110: Connection timed out)"),
-            None => write!(f, "({})", self.0),
-        }
     }
 }
 

@@ -7,18 +7,20 @@
 use crate::connect::{self, Failure};
 use crate::outcomes::Status;
 use crate::proxy::HeaderVersion;
-use crate::record::{Errno, Record, level};
+use crate::record::{Record, level};
 use crate::target::{self, CONNECTING, Candidates, Located, Pick};
 use crate::worker::{Entry, Worker};
 use fairlead_core::clock::{Tick, tick};
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{
-    Address, Direction, ProxyProtocolError, Relayed, Stream, parse_proxy_header, relay, write_proxy_v1, write_proxy_v2,
+    Address, Direction, ProxyProtocolError, Relayed, Step, Stream, Tunnel, parse_proxy_header, write_proxy_v1,
+    write_proxy_v2,
 };
 use fairlead_core::worker::{Ticket, next_connection_number};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 pub(crate) struct Session {
@@ -58,8 +60,8 @@ impl Session {
         }
         let mut candidates = self.candidates().await?;
         let (peer, pick) = self.connect(&mut candidates).await?;
-        self.greet(&peer).await?;
-        self.relay(&peer, &pick).await
+        self.relay(&peer, &pick).await;
+        Ok(())
     }
 
     fn begin(&mut self) {
@@ -105,7 +107,7 @@ impl Session {
                     return Ok((peer, pick));
                 }
                 Err(Failure::Local(call, error)) => {
-                    self.record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", Errno(&error)));
+                    self.record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", OsError(&error)));
                     return Err(Status::InternalError);
                 }
                 Err(failure) => {
@@ -148,11 +150,11 @@ impl Session {
                     _ => Level::Crit,
                 };
                 let address = pick.address();
-                record.log(severity, CONNECTING, format_args!("connect() to {address} failed {}", Errno(error)));
+                record.log(severity, CONNECTING, format_args!("connect() to {address} failed {}", OsError(error)));
             }
             Failure::Failed(error) | Failure::Local(_, error) => {
                 let severity = level(error, Level::Error);
-                record.log(severity, CONNECTING, format_args!("connect() failed {}", Errno(error)));
+                record.log(severity, CONNECTING, format_args!("connect() failed {}", OsError(error)));
             }
             Failure::TimedOut => {
                 record.log(Level::Error, CONNECTING, format_args!("upstream timed out (110: Connection timed out)"))
@@ -160,12 +162,10 @@ impl Session {
         }
     }
 
-    /// Sends what the peer gets before the relay: our PROXY header, and what came early.
-    async fn greet(&mut self, peer: &Stream) -> Result<(), Status> {
+    /// What the peer gets before the relay: our PROXY header, and what came early.
+    fn greeting(&mut self) -> Vec<u8> {
         let early = std::mem::take(&mut self.early);
-        let Some(version) = self.record.entry.server.proxy.header else {
-            return self.send_early(peer, &early, early.len()).await;
-        };
+        let Some(version) = self.record.entry.server.proxy.header else { return early };
         let (source, destination) = (self.record.client, self.record.local());
         let mut bytes = Vec::with_capacity(128 + early.len());
         match version {
@@ -173,66 +173,43 @@ impl Session {
             HeaderVersion::V2 => write_proxy_v2(source, destination, false, &mut bytes),
         }
         bytes.extend_from_slice(&early);
-        self.send_early(peer, &bytes, early.len()).await
+        bytes
     }
 
-    async fn send_early(&mut self, peer: &Stream, bytes: &[u8], of_client: usize) -> Result<(), Status> {
-        self.record.received += of_client as u64;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let limit = self.record.entry.server.proxy.timeout;
-        let sent = match tokio::time::timeout(limit, write_all(peer, bytes)).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        if let Some(attempt) = self.record.current() {
-            attempt.sent += bytes.len() as u64;
-        }
-        sent.map_err(|error| {
-            let severity = level(&error, Level::Error);
-            let message = format_args!("send() failed {}", Errno(&error));
-            self.record.log(severity, "proxying and sending to upstream", message);
-            // nginx too: a session that was connected is not an error of the gateway.
-            Status::Ok
-        })
-    }
-
-    async fn relay(&mut self, peer: &Stream, pick: &Pick) -> Result<(), Status> {
-        let proxy = &self.record.entry.server.proxy;
-        let relayed = relay(&self.client, peer, &self.record.worker.context, proxy.timeout, proxy.half_close).await;
+    async fn relay(&mut self, peer: &Stream, pick: &Pick) {
+        self.record.received += self.early.len() as u64;
+        let to_peer = self.greeting();
         let record = &mut self.record;
-        record.received += relayed.to_peer;
+        let proxy = &record.entry.server.proxy;
+        let tunnel = Tunnel {
+            client: &self.client,
+            peer,
+            scratch: &record.worker.context.scratch,
+            idle: proxy.timeout,
+            half_close: proxy.half_close,
+            to_peer,
+            to_client: Vec::new(),
+        };
+        let mut relay = pin!(tunnel.run());
+        let mut first_byte = None;
+        let relayed = poll_fn(|cx| {
+            let relayed = relay.as_mut().poll(cx);
+            if first_byte.is_none() && relay.from_peer() > 0 {
+                first_byte = Some(tick());
+            }
+            relayed
+        })
+        .await;
+        let client_has_ended = relay.client_has_ended();
+        record.received += relayed.from_client;
         record.sent += relayed.to_client;
         if let Some(attempt) = record.current() {
             attempt.sent += relayed.to_peer;
-            attempt.received += relayed.to_client;
+            attempt.received += relayed.from_peer;
+            attempt.first_byte = first_byte.map(|at| at.since(attempt.started));
             pick.count(attempt.sent, attempt.received);
         }
-        self.log_end(&relayed);
-        Ok(())
-    }
-
-    fn log_end(&self, relayed: &Relayed) {
-        let record = &self.record;
-        match &relayed.error {
-            None => {}
-            Some((_, error)) if error.kind() == io::ErrorKind::TimedOut => record.log(
-                Level::Info,
-                "proxying connection",
-                format_args!("connection timed out (110: Connection timed out)"),
-            ),
-            Some((Direction::ToPeer, error)) => record.log(
-                level(error, Level::Info),
-                "proxying and reading from client",
-                format_args!("recv() failed {}", Errno(error)),
-            ),
-            Some((Direction::ToClient, error)) => record.log(
-                level(error, Level::Error),
-                "proxying and reading from upstream",
-                format_args!("recv() failed {}", Errno(error)),
-            ),
-        }
+        log_end(record, &relayed, client_has_ended);
     }
 
     async fn read_header(&mut self) -> Result<(), Status> {
@@ -262,7 +239,7 @@ impl Session {
             }
             HeaderProblem::Read(error) => {
                 let severity = level(&error, Level::Info);
-                record.log(severity, ACTION, format_args!("recv() failed {}", Errno(&error)));
+                record.log(severity, ACTION, format_args!("recv() failed {}", OsError(&error)));
                 Err(Status::Ok)
             }
         }
@@ -303,18 +280,31 @@ async fn header(
     Err(HeaderProblem::Broken)
 }
 
-async fn write_all(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll_fn(|cx| stream.poll_write_ready(cx)).await?;
-            }
-            Err(error) => return Err(error),
+/// How the relay ended, in nginx's words. A connected session is never an error of the gateway.
+fn log_end(record: &Record, relayed: &Relayed, client_has_ended: bool) {
+    let Some((direction, error)) = &relayed.error else {
+        if record.wants(Level::Info) {
+            let who = if client_has_ended { "client" } else { "upstream" };
+            let (received, sent) = record.peer_bytes();
+            record.note(format_args!(
+                "{who} disconnected, bytes from/to client:{}/{}, bytes from/to upstream:{received}/{sent}",
+                record.received, record.sent
+            ));
         }
+        return;
+    };
+    if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() {
+        let message = format_args!("connection timed out (110: Connection timed out)");
+        return record.log(Level::Info, "proxying connection", message);
     }
-    Ok(())
+    // What clients do is worth a line only to who asks for it.
+    let (usual, call, action) = match (direction, relayed.step) {
+        (Direction::ToPeer, Step::Read) => (Level::Info, "recv()", "proxying and reading from client"),
+        (Direction::ToPeer, Step::Write) => (Level::Error, "send()", "proxying and sending to upstream"),
+        (Direction::ToClient, Step::Read) => (Level::Error, "recv()", "proxying and reading from upstream"),
+        (Direction::ToClient, Step::Write) => (Level::Info, "send()", "proxying and sending to client"),
+    };
+    record.log(level(error, usual), action, format_args!("{call} failed {}", OsError(error)));
 }
 
 fn unspecified(address: &Address) -> bool {
@@ -327,3 +317,6 @@ fn local(stream: &Stream) -> Option<SocketAddr> {
         Stream::Unix(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

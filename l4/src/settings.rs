@@ -1,9 +1,10 @@
 //! What `stream { … }` says, level by level, before anything is resolved,
 //! opened or bound: `plan` compiles it.
 
-use crate::{access_log, health_check, listen, names, proxy};
+use crate::{health_check, listen, proxy};
 use fairlead_conf::{Span, Word};
-use fairlead_core::log::{ErrorLogs, Format};
+use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
+use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::upstream;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(crate) struct Stream {
     pub inherited: Server,
     pub upstreams: Vec<upstream::Settings>,
     pub matches: Vec<MatchBlock>,
-    pub formats: Vec<Format>,
+    pub formats: Formats,
     pub servers: Vec<Server>,
 }
 
@@ -29,12 +30,15 @@ pub(crate) struct MatchBlock {
 pub(crate) struct Server {
     /// The word `server`.
     pub span: Span,
+    /// The block names these directives, even if what it says in them is wrong.
+    pub names_listen: bool,
+    pub names_pass: bool,
     pub listens: Vec<listen::Listen>,
     pub session: Session,
     pub proxy: proxy::Settings,
-    pub names: names::Settings,
+    pub names: ResolverSettings,
     pub error_logs: ErrorLogs,
-    pub access_logs: Vec<access_log::Settings>,
+    pub access_logs: AccessLogs,
     pub health: health_check::Settings,
 }
 

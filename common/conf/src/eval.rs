@@ -5,6 +5,7 @@
 //! block can start as a clone of its finished parent.
 
 use crate::known::{self, Trap};
+use crate::spelling::closest;
 use crate::{Args, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value};
 use crate::{Word, check, unknown};
 use std::cell::{Cell, RefCell};
@@ -123,7 +124,7 @@ impl<S: 'static> Level<S> {
     pub fn eval(&self, block: &Block, scope: &mut S, cx: &Cx) {
         // A block's `set` runs its own statements and may ask for its order after that.
         let outer = cx.order.get();
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for blocks in [false, true] {
             for (order, statement) in block.statements.iter().enumerate() {
                 if statement.block.is_some() == blocks {
@@ -143,21 +144,55 @@ impl<S: 'static> Level<S> {
 
     fn statement(&self, given: &Given<'_>, scope: &mut S, seen: &mut Seen) -> Result<(), Diagnostic> {
         let statement = given.statement;
-        let Some(&at) = self.index.get(&*statement.name.text) else { return self.no_row(given, seen) };
-        let Some(row) = self.rows.get(at) else { return Ok(()) };
+        let Some(row) = self.row(&statement.name.text) else {
+            self.look_inside(given, scope);
+            return self.no_row(given, seen);
+        };
         check_shape(statement, row.args.block)?;
-        check_arity(statement, row.args, &|name| self.may_stand(name))?;
-        check_types(statement, row.args, &|name| self.may_stand(name))?;
-        let first = seen.insert(row.name, statement.name.span).is_none();
-        match &row.repeat {
-            Again::Once if !first => return Err(duplicate(&statement.name)),
-            Again::List(clear) if first => clear(scope),
-            _ => {}
+        if let Err(wrong) = self.check(given, row, scope, seen) {
+            if row.args.block {
+                // The block is run all the same, for what is wrong in it; what `set` has
+                // to say of its arguments would be said twice.
+                let _ = (row.set)(scope, given);
+            }
+            return Err(wrong);
         }
         if let Some(warning) = row.trap.and_then(|trap| trap.warning(statement)) {
             given.cx.report(warning);
         }
         (row.set)(scope, given)
+    }
+
+    fn row(&self, name: &str) -> Option<&Row<S>> {
+        self.index.get(name).and_then(|&at| self.rows.get(at))
+    }
+
+    /// Arguments and repetition; empties an inherited list at its first use.
+    fn check(&self, given: &Given<'_>, row: &Row<S>, scope: &mut S, seen: &mut Seen) -> Result<(), Diagnostic> {
+        let statement = given.statement;
+        let is_name = |name: &str| self.may_stand(name);
+        check_arity(statement, row.args, &is_name)?;
+        check_types(statement, row.args, &is_name)?;
+        let first = seen.insert(row.name);
+        match &row.repeat {
+            Again::Once if !first => return Err(duplicate(&statement.name)),
+            Again::List(clear) if first => clear(scope),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the block of a misspelt directive as what was meant, so that the errors in it
+    /// are told in the same run.
+    fn look_inside(&self, given: &Given<'_>, scope: &mut S) {
+        let statement = given.statement;
+        let blocks = self.rows.iter().filter(|row| row.args.block).map(|row| row.name);
+        if statement.block.is_none() || known::named(&statement.name.text).next().is_some() {
+            return;
+        }
+        if let Some(row) = closest(&statement.name.text, blocks).and_then(|name| self.row(name)) {
+            let _ = (row.set)(scope, given);
+        }
     }
 
     /// A name without a row: one that nginx only tunes itself with, or an error.
@@ -168,10 +203,8 @@ impl<S: 'static> Level<S> {
         };
         check_shape(statement, false)?;
         accepted.check(statement)?;
-        match seen.insert(accepted.name, statement.name.span) {
-            Some(_) if accepted.once => Err(duplicate(&statement.name)),
-            _ => Ok(()),
-        }
+        let first = seen.insert(accepted.name);
+        if first || !accepted.once { Ok(()) } else { Err(duplicate(&statement.name)) }
     }
 
     fn may_stand(&self, name: &str) -> bool {
@@ -180,7 +213,7 @@ impl<S: 'static> Level<S> {
 }
 
 /// Names used in the block so far.
-type Seen = HashMap<&'static str, Span>;
+type Seen = HashSet<&'static str>;
 
 fn default_statement(name: &str, default: &str) -> Statement {
     let mut lexer = crate::lexer::Lexer::new(crate::FileId(u32::MAX), default);

@@ -131,7 +131,7 @@ fn wrong_form(directive: &str, word: &Word, spec: &str) -> Diagnostic {
     let text = &word.text;
     if spec == "<flag>" {
         let message = format!("invalid value \"{text}\" in \"{directive}\" directive, it must be \"on\" or \"off\"");
-        return Diagnostic::error(word.span, message);
+        return Diagnostic::error(word.span, message).help("write \"on\" or \"off\"");
     }
     let what = match spec {
         "<int>" | "<count>" => "invalid number",

@@ -13,6 +13,10 @@ pub(crate) struct Lexer<'t> {
     close: Option<Span>,
     /// The file held bytes that are not UTF-8; they stand in the text as U+FFFD.
     mangled: bool,
+    /// The next word begins right after a closing quote.
+    stuck: bool,
+    /// The text is that of `-g`, whose end has other words.
+    parameter: bool,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -33,7 +37,13 @@ pub(crate) enum Terminator {
 impl<'t> Lexer<'t> {
     pub(crate) fn new(file: FileId, text: &'t str) -> Lexer<'t> {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Lexer { text, file, at, close: None, mangled: text.contains('\u{fffd}'), diagnostics: Vec::new() }
+        let mangled = text.contains('\u{fffd}');
+        Lexer { text, file, at, close: None, mangled, stuck: false, parameter: false, diagnostics: Vec::new() }
+    }
+
+    /// The text of `-g`.
+    pub(crate) fn parameter(file: FileId, text: &'t str) -> Lexer<'t> {
+        Lexer { parameter: true, ..Lexer::new(file, text) }
     }
 
     /// The next statement or closing brace. An opening brace with nothing before it is
@@ -71,7 +81,13 @@ impl<'t> Lexer<'t> {
                     Some(word) => words.push(word),
                     None => return self.unclosed_quote(words),
                 },
-                Some(_) => words.push(self.bare()),
+                Some(_) => {
+                    let word = self.bare();
+                    // What stuck to a quote was told already and is no argument.
+                    if !std::mem::take(&mut self.stuck) {
+                        words.push(word);
+                    }
+                }
             }
         }
     }
@@ -87,7 +103,7 @@ impl<'t> Lexer<'t> {
     fn end_of_file(&mut self, words: Vec<Word>) -> Item {
         let (Some(first), Some(last)) = (words.first(), words.last()) else { return Item::End };
         let span = Span { start: first.span.start, ..last.span };
-        let error = Diagnostic::error(span, "unexpected end of file, expecting \";\" or \"}\"");
+        let error = Diagnostic::error(span, self.unexpected_end());
         self.diagnostics.push(error.help(format!("write \";\" after \"{}\"", last.text)));
         Item::Statement(words, Terminator::Semicolon)
     }
@@ -99,10 +115,7 @@ impl<'t> Lexer<'t> {
         let rest = self.text.get(start..).unwrap_or("");
         let line = rest.split('\n').next().unwrap_or("");
         self.at = start + line.len();
-        let error = Diagnostic::error(
-            self.span(start, start + line.trim_end().len()),
-            "unexpected end of file, expecting \";\" or \"}\"",
-        );
+        let error = Diagnostic::error(self.span(start, start + line.trim_end().len()), self.unexpected_end());
         self.diagnostics.push(error.help("the quote that opens here is never closed"));
         let line = line.trim_end();
         let (kept, terminator) = match line.strip_suffix('{') {
@@ -112,6 +125,13 @@ impl<'t> Lexer<'t> {
         let text = kept.get(1..).unwrap_or("").trim_end();
         words.push(Word { text: text.into(), span: self.span(start, start + kept.len()), quoted: true });
         Item::Statement(words, terminator)
+    }
+
+    fn unexpected_end(&self) -> &'static str {
+        match self.parameter {
+            true => "unexpected end of parameter, expecting \";\"",
+            false => "unexpected end of file, expecting \";\" or \"}\"",
+        }
     }
 
     fn skip_blank(&mut self) {
@@ -156,6 +176,7 @@ impl<'t> Lexer<'t> {
             let span = self.span(self.at, self.at + next.len_utf8());
             let error = Diagnostic::error(span, format!("unexpected \"{next}\""));
             self.diagnostics.push(error.help("write a space or \";\" after the closing quote"));
+            self.stuck = !matches!(next, '"' | '\'' | '#');
         }
     }
 
@@ -233,3 +254,6 @@ fn unescape(raw: &str) -> Box<str> {
     out.push_str(rest);
     out.into()
 }
+
+#[cfg(test)]
+mod tests;

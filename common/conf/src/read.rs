@@ -119,7 +119,10 @@ impl<I: Input> Reader<I> {
 
     fn parse(&mut self, id: FileId, within: Within, out: &mut Vec<Statement>) {
         let text = self.text(id);
-        let mut lexer = Lexer::new(id, &text);
+        let mut lexer = match within {
+            Within::CommandLine => Lexer::parameter(id, &text),
+            _ => Lexer::new(id, &text),
+        };
         self.within.push(id);
         self.depth += 1;
         self.statements(&mut lexer, within, out);
@@ -150,7 +153,7 @@ impl<I: Input> Reader<I> {
                 (name, Terminator::Open(open)) => {
                     if within == Within::CommandLine {
                         let error = Diagnostic::error(open, "block directives are not supported in -g option");
-                        lexer.diagnostics.push(error);
+                        lexer.diagnostics.push(error.help("write the block in the configuration file"));
                     }
                     let block = self.block(lexer, open, name.as_ref());
                     out.extend(name.map(|name| Statement { name, args, block: Some(block) }));
@@ -164,7 +167,8 @@ impl<I: Input> Reader<I> {
         let mut statements = Vec::new();
         if self.depth >= MAX_DEPTH {
             let error = format!("blocks are nested more than {MAX_DEPTH} deep");
-            lexer.diagnostics.push(Diagnostic::error(open, error));
+            let error = Diagnostic::error(open, error).help("close the blocks that are meant to be side by side");
+            lexer.diagnostics.push(error);
             skip_block(lexer);
             return Block { statements, span: open };
         }
@@ -231,7 +235,14 @@ impl<I: Input> Reader<I> {
     fn include_file(&mut self, path: &Path, word: &Word, out: &mut Vec<Statement>) {
         let error = |message: String| Diagnostic::error(word.span, message);
         match self.open(path) {
-            Err(why) => self.tree.diagnostics.push(error(why)),
+            Err(why) => {
+                let relative = Path::new(&*word.text).is_relative();
+                let folder = self.conf_dir.display();
+                self.tree.diagnostics.push(match relative {
+                    true => error(why).help(format!("relative names are looked up in \"{folder}\"")),
+                    false => error(why).help("a mask, as in conf.d/*.conf, may match nothing"),
+                });
+            }
             Ok(id) if self.within.contains(&id) => {
                 let message = format!("\"{}\" includes itself", path.display());
                 self.tree.diagnostics.push(error(message).help(self.chain(id)));
@@ -326,3 +337,6 @@ impl Input for Replay {
         self.globs.get(&*mask.to_string_lossy()).cloned().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ pub fn page_text(page: &Page) -> String {
     let _ = writeln!(out, "  Context:  {}", contexts_line(page));
     let _ = writeln!(out, "  Module:   {}", page.module);
     let _ = writeln!(out, "\n{}", wrap(page.doc));
-    for line in argument_lines(page) {
-        let _ = writeln!(out, "  {line}");
+    for (at, line) in argument_lines(page).iter().enumerate() {
+        let _ = writeln!(out, "{}  {line}", if at == 0 { "\n" } else { "" });
     }
     let _ = writeln!(out, "\n  Example:  {}", example(page));
     out
@@ -181,3 +181,6 @@ fn wrap(text: &str) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests;

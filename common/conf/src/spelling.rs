@@ -14,6 +14,31 @@ pub(crate) fn did_you_mean<'n>(wrong: &str, names: impl Iterator<Item = &'n str>
     closest(wrong, names).map(|name| format!("did you mean \"{name}\"?"))
 }
 
+/// Every name one slip away from this one: for names that can only be asked for.
+/// None for short names, where everything is near.
+pub(crate) fn slips(name: &str) -> Vec<String> {
+    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz_0123456789";
+    if !name.is_ascii() || !(4..=64).contains(&name.len()) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for at in 0..=name.len() {
+        let (head, tail) = name.split_at(at);
+        let mut rest = tail.chars();
+        let (first, second) = (rest.next(), rest.next());
+        if let (Some(first), Some(second)) = (first, second) {
+            found.push(format!("{head}{second}{first}{}", rest.as_str()));
+        }
+        let after = tail.get(1..).unwrap_or("");
+        if first.is_some() {
+            found.push(format!("{head}{after}"));
+            found.extend(LETTERS.chars().map(|letter| format!("{head}{letter}{after}")));
+        }
+        found.extend(LETTERS.chars().map(|letter| format!("{head}{letter}{tail}")));
+    }
+    found
+}
+
 /// Letters put in, left out, changed, or two neighbours swapped (optimal string alignment).
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut before: Vec<usize> = Vec::new();

@@ -1,6 +1,7 @@
 //! Text with `$variables`, compiled once. The plane says what its variables are.
 
-use crate::{Diagnostic, Word};
+use crate::spelling::slips;
+use crate::{Diagnostic, Span, Word};
 use std::ops::Range;
 
 /// Text and variables in order. `V` is the plane's own variable type.
@@ -25,8 +26,8 @@ impl<V> Template<V> {
         while let Some(dollar) = text.get(done..).and_then(|rest| rest.find('$')).map(|at| done + at) {
             push_text(&mut pieces, text.get(done..dollar));
             let (name, end) = variable(word, dollar)?;
-            let error = || Diagnostic::error(word.part(dollar..end), format!("unknown \"{name}\" variable"));
-            pieces.push(Piece::Variable(resolve(name).ok_or_else(error)?));
+            let unknown = || unknown(word.part(dollar..end), name, resolve);
+            pieces.push(Piece::Variable(resolve(name).ok_or_else(unknown)?));
             done = end;
         }
         push_text(&mut pieces, text.get(done..));
@@ -61,6 +62,15 @@ impl<V> Template<V> {
     }
 }
 
+fn unknown<V>(span: Span, name: &str, resolve: &dyn Fn(&str) -> Option<V>) -> Diagnostic {
+    let error = Diagnostic::error(span, format!("unknown \"{name}\" variable"));
+    // Names are only known by asking, so ask for everything one slip away.
+    match slips(name).into_iter().find(|other| resolve(other).is_some()) {
+        Some(meant) => error.help(format!("did you mean \"${meant}\"?")),
+        None => error.help("no variable of this name exists here"),
+    }
+}
+
 fn push_text<V>(pieces: &mut Vec<Piece<V>>, text: Option<&str>) {
     if let Some(text) = text.filter(|text| !text.is_empty()) {
         pieces.push(Piece::Text(text.into()));
@@ -84,7 +94,8 @@ fn variable(word: &Word, dollar: usize) -> Result<(&str, usize), Diagnostic> {
     let name = text.get(start..end).unwrap_or("");
     let closed = text.get(end..).is_some_and(|rest| rest.starts_with('}'));
     if braced && !closed && !rest.is_empty() {
-        return error(dollar..end, format!("the closing bracket in \"{name}\" variable is missing"));
+        let missing = error(dollar..end, format!("the closing bracket in \"{name}\" variable is missing"));
+        return missing.map_err(|missing| missing.help(format!("write ${{{name}}}")));
     }
     if name.is_empty() {
         let wrong = error(dollar..start, "invalid variable name".into());
@@ -145,6 +156,16 @@ mod tests {
             let span = wrong.span.unwrap();
             assert_eq!((wrong.message.as_str(), span.start, span.end), (message, start, end), "{text}");
         }
+    }
+
+    #[test]
+    fn an_unknown_name_is_guessed_from_what_is_known() {
+        let known = |name: &str| (name == "remote_addr").then_some(());
+        let help = |text| Template::compile(&word(text), &known).unwrap_err().help.unwrap();
+        for text in ["$remote_adr", "$remote_addrr", "$remtoe_addr", "$remote_addx"] {
+            assert_eq!(help(text), "did you mean \"$remote_addr\"?", "{text}");
+        }
+        assert_eq!(help("$nothing"), "no variable of this name exists here");
     }
 
     #[test]

@@ -28,10 +28,8 @@ pub(crate) fn explain(
         return error.help(hint);
     }
     let meant = did_you_mean(text, names.chain(known::accepted_names(here)));
-    match meant.or_else(|| meant_elsewhere(text, catalog)) {
-        Some(help) => error.help(help),
-        None => error,
-    }
+    let meant = meant.or_else(|| meant_elsewhere(text, catalog)).or_else(|| meant_of_nginx(text, here));
+    error.help(meant.unwrap_or_else(|| "REFERENCE.md lists every directive".into()))
 }
 
 /// A name of another context: both mistakes are told at once.
@@ -39,4 +37,10 @@ fn meant_elsewhere(text: &str, catalog: &Catalog) -> Option<String> {
     let meant = closest(text, catalog.pages().iter().map(|page| page.name))?;
     let contexts = catalog.contexts(meant)?.names().join(", ");
     Some(format!("did you mean \"{meant}\"? it is allowed in: {contexts}"))
+}
+
+fn meant_of_nginx(text: &str, here: Contexts) -> Option<String> {
+    let allowed = known::all().iter().filter(|known| known.contexts.contains(here));
+    let meant = closest(text, allowed.map(|known| known.name))?;
+    Some(format!("did you mean \"{meant}\"? it is known to nginx, but not built in fairlead yet"))
 }

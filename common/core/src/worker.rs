@@ -104,6 +104,11 @@ impl Connections {
 }
 
 impl Ticket {
+    /// The worker has begun to drain.
+    pub fn draining(&self) -> bool {
+        self.context.connections.draining()
+    }
+
     /// Wakes `waker`'s task once when the worker drains or changes its generation.
     pub fn watch(&self, waker: &Waker) {
         if let Some(slot) = self.context.connections.wakers.borrow_mut().get_mut(self.place) {

@@ -12,12 +12,12 @@ mod session;
 mod waiting;
 mod wheel;
 
-use crate::record::{Errno, Record};
+use crate::record::Record;
 use crate::target::{self, Located};
 use crate::worker::{Entry, Worker};
 use batch::{BATCH, Batch, Datagram, Source};
 use fairlead_core::clock::{Tick, tick};
-use fairlead_core::log::{ErrorLog, Level};
+use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::ListenerKey;
 use fairlead_core::worker::{Current, next_connection_number};
 use flows::{Flows, Id, Key, Verdict};
@@ -82,7 +82,7 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
             let entry = current.load().entry(&key);
             let none = ErrorLog::default();
             let log = entry.as_ref().map_or(&none, |entry| &entry.server.error_log);
-            log.write(Level::Alert, 0, format_args!("epoll_create1() failed {}", Errno(&error)));
+            log.write(Level::Alert, 0, format_args!("epoll_create1() failed {}", OsError(&error)));
         }
     }
 }
@@ -177,23 +177,23 @@ impl Engine {
             if taken < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         for datagram in (0..taken).filter_map(|index| batch.datagram(index)) {
-            self.from_client(&datagram, now);
+            self.take_request(&datagram, now);
         }
         if let Some(error) = received.err().filter(|error| error.kind() != io::ErrorKind::WouldBlock) {
-            self.log(Level::Alert, format_args!("recvmsg() failed {}", Errno(&error)));
+            self.log(Level::Alert, format_args!("recvmsg() failed {}", OsError(&error)));
         }
         Poll::Ready(())
     }
 
-    fn from_client(&mut self, datagram: &Datagram<'_>, now: Tick) {
+    fn take_request(&mut self, datagram: &Datagram<'_>, now: Tick) {
         let Some(client) = datagram.client else { return };
         let key = Key { client, local: datagram.local };
-        if let Some(id) = self.flows.find(&key) {
-            if self.forward(id, datagram.bytes, now) {
-                return;
-            }
-            // That peer is gone; this datagram goes to another one.
+        if let Some(id) = self.flows.find(&key)
+            && self.forward(id, datagram.bytes, now)
+        {
+            return;
         }
+        // No session, or one whose peer turned out to be gone: then this datagram goes to another.
         if !self.waiting.add(&key, datagram.bytes) {
             self.begin(key, datagram.bytes, now);
         }
@@ -254,13 +254,13 @@ impl Engine {
 
     /// Sessions whose peer's name has been resolved.
     fn begin_resolved(&mut self, now: Tick) {
-        while let Some(resolved) = self.waiting.resolved() {
-            let mut record = resolved.record;
-            match resolved.outcome {
+        while let Some((answer, datagrams)) = self.waiting.resolved() {
+            let mut record = answer.record;
+            match answer.outcome {
                 Ok(candidates) => {
-                    if let Some(session) = Session::open(record, candidates, resolved.ticket, now) {
-                        let datagrams: Vec<&[u8]> = resolved.datagrams.iter().map(|bytes| &**bytes).collect();
-                        self.start(resolved.key, session, &datagrams, now);
+                    if let Some(session) = Session::open(record, candidates, answer.ticket, now) {
+                        let datagrams: Vec<&[u8]> = datagrams.iter().map(|bytes| &**bytes).collect();
+                        self.start(answer.key, session, &datagrams, now);
                     }
                 }
                 Err(status) => record.finish(status, now),
@@ -279,7 +279,7 @@ impl Engine {
             flow.session.record.log(
                 Level::Alert,
                 target::CONNECTING,
-                format_args!("epoll_ctl() failed {}", Errno(&error)),
+                format_args!("epoll_ctl() failed {}", OsError(&error)),
             );
             return self.end(id, End::Unreachable, now);
         }
@@ -305,13 +305,13 @@ impl Engine {
         let mut ready = std::mem::take(&mut self.ready);
         let polled = self.peers.poll(cx, &mut ready);
         for event in &ready {
-            self.from_peer(*event, batch, now);
+            self.take_replies(*event, batch, now);
         }
         self.ready = ready;
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
-                self.log(Level::Alert, format_args!("epoll_wait() failed {}", Errno(&error)));
+                self.log(Level::Alert, format_args!("epoll_wait() failed {}", OsError(&error)));
                 Poll::Pending
             }
             Poll::Pending => Poll::Pending,
@@ -319,7 +319,7 @@ impl Engine {
     }
 
     /// Reads a session's peer until it is drained.
-    fn from_peer(&mut self, event: Ready, batch: &mut Batch, now: Tick) {
+    fn take_replies(&mut self, event: Ready, batch: &mut Batch, now: Tick) {
         // Most peers send one datagram at a time.
         const WANT: usize = 4;
         while let Some(flow) = self.flows.flow(event.id) {
@@ -352,7 +352,7 @@ impl Engine {
             Err(error) => flow.session.record.log(
                 Level::Alert,
                 "proxying and sending to client",
-                format_args!("sendmsg() failed {}", Errno(&error)),
+                format_args!("sendmsg() failed {}", OsError(&error)),
             ),
         }
         if self.flows.response(id, now) == Verdict::Done {
@@ -417,3 +417,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

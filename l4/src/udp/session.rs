@@ -3,11 +3,11 @@
 use crate::outcomes::Status;
 use crate::plan::Server;
 use crate::proxy::HeaderVersion;
-use crate::record::{Errno, Record, level};
+use crate::record::{Record, level};
 use crate::target::{CONNECTING, Candidates, Pick};
 use crate::udp::flows::{Flow, Limits};
 use fairlead_core::clock::Tick;
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, write_proxy_v1, write_proxy_v2};
 use fairlead_core::worker::Ticket;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -98,7 +98,7 @@ impl Session {
             "recv()" => "proxying and reading from upstream",
             _ => "proxying and sending to upstream",
         };
-        self.record.log(level(error, Level::Error), action, format_args!("{call} failed {}", Errno(error)));
+        self.record.log(level(error, Level::Error), action, format_args!("{call} failed {}", OsError(error)));
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
         _ => {}
     }
     let record = &mut session.record;
-    let (received, sent) = record.current().map_or((0, 0), |attempt| (attempt.received, attempt.sent));
+    let (received, sent) = record.peer_bytes();
     session.pick.count(sent, received);
     let what = match end {
         End::Done => "udp done",
@@ -154,12 +154,12 @@ fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Resul
                 return Ok((peer, pick));
             }
             Err(Failure::Local(call, error)) => {
-                record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", Errno(&error)));
+                record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", OsError(&error)));
                 return Err(Status::InternalError);
             }
             Err(Failure::Connect(error)) => {
                 let (severity, address) = (level(&error, Level::Error), pick.address());
-                record.log(severity, CONNECTING, format_args!("connect() to {address} failed {}", Errno(&error)));
+                record.log(severity, CONNECTING, format_args!("connect() to {address} failed {}", OsError(&error)));
                 pick.fail(record, now);
             }
         }

@@ -23,16 +23,16 @@ pub(crate) struct Waiting {
 /// Where the resolving tasks leave what they found.
 #[derive(Default)]
 struct Answers {
-    done: RefCell<Vec<(Key, Record, Ticket, Result<Candidates, Status>)>>,
+    done: RefCell<Vec<Answer>>,
     waker: RefCell<Option<Waker>>,
 }
 
-pub(crate) struct Resolved {
+/// A session whose name has an answer.
+pub(crate) struct Answer {
     pub key: Key,
     pub record: Record,
     pub ticket: Ticket,
     pub outcome: Result<Candidates, Status>,
-    pub datagrams: Vec<Box<[u8]>>,
 }
 
 impl Waiting {
@@ -66,17 +66,17 @@ impl Waiting {
         let answers = self.answers.clone();
         tokio::task::spawn_local(async move {
             let outcome = target::resolve(&record, &name.0, name.1).await;
-            answers.done.borrow_mut().push((key, record, ticket, outcome));
+            answers.done.borrow_mut().push(Answer { key, record, ticket, outcome });
             if let Some(waker) = answers.waker.borrow().as_ref() {
                 waker.wake_by_ref();
             }
         });
     }
 
-    /// One session whose name has an answer.
-    pub fn resolved(&mut self) -> Option<Resolved> {
-        let (key, record, ticket, outcome) = self.answers.done.borrow_mut().pop()?;
-        let datagrams = self.datagrams.remove(&key).unwrap_or_default();
-        Some(Resolved { key, record, ticket, outcome, datagrams })
+    /// One session whose name has an answer, and the datagrams that wait for it.
+    pub fn resolved(&mut self) -> Option<(Answer, Vec<Box<[u8]>>)> {
+        let answer = self.answers.done.borrow_mut().pop()?;
+        let datagrams = self.datagrams.remove(&answer.key).unwrap_or_default();
+        Some((answer, datagrams))
     }
 }

@@ -152,6 +152,16 @@ impl Future for Relay<'_> {
 }
 
 impl Relay<'_> {
+    /// Bytes read from the peer so far.
+    pub fn from_peer(&self) -> u64 {
+        self.to_client.read
+    }
+
+    /// Whether the client has sent its last byte.
+    pub fn client_has_ended(&self) -> bool {
+        self.to_peer.state != State::Open
+    }
+
     /// Whether the relay is over, `flow` having just been polled.
     fn ended(&self, flow: &Flow) -> bool {
         match self.half_close {

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 #[derive(Debug)]
 pub enum Stream {
@@ -32,14 +32,33 @@ impl Stream {
     /// # Errors
     /// Those of `socket` and `connect`.
     pub async fn connect(address: &Address) -> io::Result<Stream> {
-        match address {
-            Address::Ip(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+        Stream::connect_from(address, None).await
+    }
+
+    /// The same from a local address.
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `connect`.
+    pub async fn connect_from(address: &Address, local: Option<&Address>) -> io::Result<Stream> {
+        let stream = match (address, local) {
+            (Address::Unix(path), _) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            (Address::Ip(address), Some(Address::Ip(local))) => {
+                let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+                socket.bind(*local)?;
+                socket.connect(*address).await?
             }
-            Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        }
+            (Address::Ip(address), _) => TcpStream::connect(address).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(Stream::Tcp(stream))
+    }
+
+    /// `SO_KEEPALIVE`.
+    ///
+    /// # Errors
+    /// Those of `setsockopt`.
+    pub fn set_keepalive(&self) -> io::Result<()> {
+        socket2::SockRef::from(self).set_keepalive(true)
     }
 
     /// Reads what is there. A read that does not fill the buffer has drained the socket, and the
@@ -100,6 +119,22 @@ impl Stream {
 
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_write_ready(cx))
+    }
+
+    /// `TCP_NODELAY`; nothing on a Unix socket.
+    pub fn set_nodelay(&self, nodelay: bool) {
+        if let Stream::Tcp(stream) = self {
+            // Fails only when the connection is broken, which the next read says better.
+            let _ = stream.set_nodelay(nodelay);
+        }
+    }
+
+    /// The address the other side connected to; `None` when the connection is broken already.
+    pub fn local_address(&self) -> Option<Address> {
+        match self {
+            Stream::Tcp(stream) => stream.local_addr().ok().map(Address::Ip),
+            Stream::Unix(_) => Some(Address::Unix(std::path::PathBuf::new())),
+        }
     }
 
     /// Ends our direction (FIN); what the other side sends can still be read.

@@ -29,6 +29,7 @@ pub struct Group {
 /// What follows from the peers.
 #[derive(Debug)]
 struct Tables {
+    usable: usize,
     primaries: usize,
     weights: Weights,
     ring: Option<Ring>,
@@ -81,6 +82,7 @@ impl Group {
         let mut by_sid: Vec<usize> = (0..peers.len()).collect();
         by_sid.sort_by_key(|index| peers.get(*index).map(|peer| peer.sid.clone()));
         let tables = Tables {
+            usable: peers.iter().filter(|peer| !peer.down).count(),
             primaries,
             weights: Weights::new(primary_peers),
             ring: consistent.then(|| Ring::new(primary_peers)),
@@ -150,6 +152,11 @@ impl Group {
     }
 
     /// How many of the peers are primary ones.
+    /// Peers that are not marked `down`: how many tries a request has, as in nginx.
+    pub fn usable(&self) -> usize {
+        self.tables.usable
+    }
+
     pub fn primaries(&self) -> usize {
         self.tables.primaries
     }

@@ -191,14 +191,14 @@ fn sessions_begin_and_end_as_nginx_says() {
 #[test]
 fn no_reply_expected_ends_at_once() {
     let mut flows = Flows::new(8, Tick(0));
-    let id = flows.open(key(1), limits(0, Some(0), 1000), (), Tick(0)).ok().expect("room");
+    let id = flows.open(key(1), limits(0, Some(0), 1000), (), Tick(0)).expect("room");
     assert_eq!(flows.request(id, Tick(0)), Verdict::Done);
 }
 
 #[test]
 fn the_next_session_begins_while_replies_are_outstanding() {
     let mut flows = Flows::new(8, Tick(0));
-    let id = flows.open(key(1), limits(2, Some(1), 1000), (), Tick(0)).ok().expect("room");
+    let id = flows.open(key(1), limits(2, Some(1), 1000), (), Tick(0)).expect("room");
     assert_eq!(flows.request(id, Tick(0)), Verdict::Open);
     assert_eq!(flows.response(id, Tick(0)), Verdict::Open, "one of two requests: not done though answered");
     assert_eq!(flows.find(&key(1)), Some(id));
@@ -211,7 +211,7 @@ fn the_next_session_begins_while_replies_are_outstanding() {
 #[test]
 fn a_deadline_far_away_is_not_forgotten() {
     let mut flows = Flows::new(8, Tick(5));
-    let id = flows.open(key(1), limits(0, None, 86_400_000), (), Tick(5)).ok().expect("room");
+    let id = flows.open(key(1), limits(0, None, 86_400_000), (), Tick(5)).expect("room");
     let mut now = Tick(5);
     while let Some(next) = flows.next_expiry().filter(|_| flows.flow(id).is_some()) {
         assert!(next > now || now.0 >= 86_400_000, "time moves");
