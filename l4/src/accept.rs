@@ -1,9 +1,8 @@
 //! Accepts connections of one listener and starts a session for each.
 //! Survives running out of descriptors; never waits for a session.
 
-use crate::session;
+use crate::session::{self, Accepted};
 use crate::worker::Worker;
-use fairlead_core::clock::tick;
 use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::{Address, ListenerKey, Stream};
 use fairlead_core::worker::Current;
@@ -55,7 +54,7 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
     let mut taken = 0;
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => start(stream, client, &key, &current),
+            Ok((client, address)) => start(client, address, &key, &current),
             Err(error) => failed(&error, &key, &current).await,
         }
         taken += 1;
@@ -67,7 +66,7 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
 }
 
 /// Hands a connection to its session, or closes it when the worker is full.
-fn start(stream: Stream, client: Option<SocketAddr>, key: &ListenerKey, current: &Current<Worker>) {
+fn start(client: Stream, address: Option<SocketAddr>, key: &ListenerKey, current: &Current<Worker>) {
     let worker = current.load();
     // A listener that the newest generation does not have is about to be dropped.
     let Some(entry) = worker.entry(key) else { return };
@@ -77,8 +76,7 @@ fn start(stream: Stream, client: Option<SocketAddr>, key: &ListenerKey, current:
         entry.server.error_log.write(Level::Alert, 0, format_args!("{limit} worker_connections are not enough"));
         return;
     };
-    let session = session::Session::new(stream, client, worker, entry, tick());
-    tokio::task::spawn_local(session.run(ticket));
+    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket }));
 }
 
 async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>) {

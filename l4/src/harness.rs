@@ -1,10 +1,11 @@
 //! A stream plane in a test's own thread: plan from text, sockets on loopback,
 //! logs in a folder of its own.
 
+use crate::session::{self, Accepted};
 use crate::{Plan, Worker, serve};
 use fairlead_conf::{Cx, Tree};
 use fairlead_core::log::{ErrorLogs, Registry, Writer};
-use fairlead_core::net::bind;
+use fairlead_core::net::{Stream, bind};
 use fairlead_core::plan::Build;
 use fairlead_core::worker::{Connections, Context, Current, Scratch};
 use std::future::Future;
@@ -95,6 +96,15 @@ impl Plane {
 
     pub fn plan(&self) -> Arc<Plan> {
         self.current.load().plan.clone()
+    }
+
+    /// Bytes of the future of a session over `client`.
+    pub fn session_size(&self, client: Stream) -> usize {
+        let worker = self.current.load();
+        let key = worker.plan.listeners().pop().expect("a listener").key;
+        let entry = worker.entry(&key).expect("its entry");
+        let ticket = self.context.admit().expect("room");
+        size_of_val(&session::run(Accepted { client, address: None, worker, entry, ticket }))
     }
 
     /// Stops accepting.

@@ -13,8 +13,8 @@ use crate::worker::{Entry, Worker};
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{
-    Address, Direction, ProxyProtocolError, Relayed, Step, Stream, Tunnel, parse_proxy_header, write_proxy_v1,
-    write_proxy_v2,
+    Address, Direction, ProxyHeader, ProxyProtocolError, Relayed, Step, Stream, Tunnel, parse_proxy_header,
+    write_proxy_v1, write_proxy_v2,
 };
 use fairlead_core::worker::{Ticket, next_connection_number};
 use std::future::{Future, poll_fn};
@@ -23,34 +23,40 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-pub(crate) struct Session {
+/// A connection as it was accepted.
+pub(crate) struct Accepted {
+    pub client: Stream,
+    /// `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
+    pub worker: Rc<Worker>,
+    pub entry: Rc<Entry>,
+    /// Keeps the session's place among `worker_connections`.
+    pub ticket: Ticket,
+}
+
+/// Runs a session to its end.
+pub(crate) async fn run(accepted: Accepted) {
+    let mut session = Session::new(accepted, tick());
+    let status = match session.proxy().await {
+        Ok(()) => Status::Ok,
+        Err(status) => status,
+    };
+    session.record.finish(status, tick());
+}
+
+struct Session {
     client: Stream,
     record: Record,
     /// What the client sent behind its PROXY header.
     early: Vec<u8>,
+    _ticket: Ticket,
 }
 
 impl Session {
-    pub fn new(
-        client: Stream,
-        address: Option<SocketAddr>,
-        worker: Rc<Worker>,
-        entry: Rc<Entry>,
-        now: Tick,
-    ) -> Session {
-        let mut record = Record::new(next_connection_number(), worker, entry, now);
-        record.client = address;
-        Session { client, record, early: Vec::new() }
-    }
-
-    /// `ticket` keeps the session's place among `worker_connections`.
-    pub async fn run(mut self, ticket: Ticket) {
-        let status = match self.proxy().await {
-            Ok(()) => Status::Ok,
-            Err(status) => status,
-        };
-        self.record.finish(status, tick());
-        drop(ticket);
+    fn new(accepted: Accepted, now: Tick) -> Session {
+        let mut record = Record::new(next_connection_number(), accepted.worker, accepted.entry, now);
+        record.client = accepted.address;
+        Session { client: accepted.client, record, early: Vec::new(), _ticket: accepted.ticket }
     }
 
     async fn proxy(&mut self) -> Result<(), Status> {
@@ -58,8 +64,8 @@ impl Session {
         if self.record.entry.proxy_protocol {
             self.read_header().await?;
         }
-        let mut candidates = self.candidates().await?;
-        let (peer, pick) = self.connect(&mut candidates).await?;
+        let candidates = self.candidates().await?;
+        let (peer, pick) = self.connect(candidates).await?;
         self.relay(&peer, &pick).await;
         Ok(())
     }
@@ -92,7 +98,7 @@ impl Session {
     }
 
     /// Connects to the first peer that lets us.
-    async fn connect(&mut self, candidates: &mut Candidates) -> Result<(Stream, Pick), Status> {
+    async fn connect(&mut self, mut candidates: Candidates) -> Result<(Stream, Pick), Status> {
         let entry = self.record.entry.clone();
         loop {
             let started = tick();
@@ -255,29 +261,30 @@ enum HeaderProblem {
 const HEADER_LIMIT: usize = 4096;
 
 /// Reads until the header is whole; `bytes` then holds it and what came behind it.
-async fn header(
-    client: &Stream,
-    bytes: &mut Vec<u8>,
-) -> Result<(fairlead_core::net::ProxyHeader, usize), HeaderProblem> {
-    let mut chunk = [0; 536];
+async fn header(client: &Stream, bytes: &mut Vec<u8>) -> Result<(ProxyHeader, usize), HeaderProblem> {
     while bytes.len() < HEADER_LIMIT {
-        let read = match client.try_read(&mut chunk) {
-            Ok(0) => return Err(HeaderProblem::Broken),
-            Ok(read) => read,
+        match read_some(client, bytes) {
+            Ok(0) => break,
+            Ok(_) => match parse_proxy_header(bytes) {
+                Ok(found) => return Ok(found),
+                Err(ProxyProtocolError::Incomplete) => {}
+                Err(ProxyProtocolError::Broken) => break,
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(HeaderProblem::Read)?;
-                continue;
             }
             Err(error) => return Err(HeaderProblem::Read(error)),
-        };
-        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        match parse_proxy_header(bytes) {
-            Ok(found) => return Ok(found),
-            Err(ProxyProtocolError::Incomplete) => {}
-            Err(ProxyProtocolError::Broken) => break,
         }
     }
     Err(HeaderProblem::Broken)
+}
+
+/// Not part of the future above, which would carry the chunk for as long as the session lives.
+fn read_some(client: &Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 536];
+    let read = client.try_read(&mut chunk)?;
+    bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+    Ok(read)
 }
 
 /// How the relay ended, in nginx's words. A connected session is never an error of the gateway.

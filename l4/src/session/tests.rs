@@ -253,3 +253,14 @@ fn unix_sockets_on_both_sides() {
         let _ = (std::fs::remove_file(&ours), std::fs::remove_file(&theirs));
     });
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    run(|| async {
+        let (port, peer) = (free_port(), tcp_peer("a").await);
+        let plane = Plane::start(&format!("server {{ listen 127.0.0.1:{port}; proxy_pass {peer}; }}"));
+        let client = fairlead_core::net::Stream::Tcp(connect(port).await);
+        let size = plane.session_size(client);
+        assert!(size <= 1024, "{size} bytes of a session's task");
+    });
+}

@@ -23,7 +23,7 @@ use fairlead_core::worker::{Current, next_connection_number};
 use flows::{Flows, Id, Key, Verdict};
 use readiness::{Readiness, Ready};
 use session::{End, Session};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,7 +54,8 @@ thread_local! {
 #[derive(Default)]
 struct Gate {
     closed: Cell<bool>,
-    waker: Cell<Option<Waker>>,
+    /// The engine's task, which has one waker all its life.
+    waker: OnceCell<Waker>,
 }
 
 struct Opener(Rc<Gate>);
@@ -62,8 +63,8 @@ struct Opener(Rc<Gate>);
 impl Drop for Opener {
     fn drop(&mut self) {
         self.0.closed.set(true);
-        if let Some(waker) = self.0.waker.take() {
-            waker.wake();
+        if let Some(waker) = self.0.waker.get() {
+            waker.wake_by_ref();
         }
     }
 }
@@ -130,7 +131,7 @@ impl Engine {
     /// Ready when the listener was dropped and nothing is left to carry.
     fn poll(&mut self, cx: &mut Context<'_>, gate: &Gate) -> Poll<()> {
         let now = tick();
-        gate.waker.set(Some(cx.waker().clone()));
+        gate.waker.get_or_init(|| cx.waker().clone());
         if gate.closed.get() && self.closed.is_none() {
             self.close(now);
         }
