@@ -6,7 +6,7 @@
 use crate::access_log;
 use crate::body::BodyReader;
 use crate::client::Client;
-use crate::content::{self, error_page};
+use crate::content::{self, Served, error_page};
 use crate::h1::{Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
@@ -14,7 +14,7 @@ use crate::proxy;
 use crate::reply::Reply;
 use crate::respond;
 use crate::uri;
-use crate::variables::Variable;
+use crate::variables::{RequestId, Variable};
 use crate::worker::Worker;
 use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
@@ -68,6 +68,12 @@ pub struct Exchange {
     pub upstream_head: Vec<u8>,
     /// The client got all of the response.
     pub completed: bool,
+    /// `$request_id`.
+    pub id: RequestId,
+    /// The request came behind another one without waiting for its answer: `$pipe`.
+    pub pipelined: bool,
+    /// `uri` is no longer what the client asked for.
+    pub(crate) moved: bool,
     /// What is left of the request's body.
     pub(crate) body: BodyReader,
     /// Decoded body bytes so far.
@@ -103,6 +109,9 @@ impl Memory {
             < 64 << 10
     }
 }
+
+/// How often an index file may lead to another location, as in nginx.
+const MOST_MOVES: usize = 10;
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +183,9 @@ impl Exchange {
             upstream_head,
             to_peer,
             completed: false,
+            id: RequestId::default(),
+            pipelined: requests > 1 && !request.buffer.is_empty(),
+            moved: false,
             body: BodyReader::Done,
             body_length: 0,
             consumed: 0,
@@ -231,7 +243,8 @@ impl Exchange {
         let query = if text.first() == Some(&b'?') { Some(1) } else { query };
         self.args = query.map(|at| {
             let at = at as u32;
-            Slice { start: target.start + at, len: target.len.saturating_sub(at) }
+            let end = uri::query_end(text, at as usize) as u32;
+            Slice { start: target.start + at, len: end.saturating_sub(at) }
         });
         self.locate()
     }
@@ -273,14 +286,25 @@ impl Exchange {
     }
 
     async fn content(&mut self, client: &mut Client) -> Ended {
-        let location = self.location.clone();
-        if let Some(answer) = &location.answer {
-            return Ended::Reply(content::answer(self, answer));
+        for _ in 0..MOST_MOVES {
+            let location = self.location.clone();
+            if let Some(answer) = &location.answer {
+                return Ended::Reply(content::answer(self, answer));
+            }
+            match &location.content {
+                Content::Static => match content::serve(self).await {
+                    Served::Reply(reply) => return Ended::Reply(reply),
+                    Served::Moved => {}
+                },
+                Content::Proxy(settings) => return proxy::run(client, self, settings).await,
+            }
         }
-        match &location.content {
-            Content::Static => Ended::Reply(content::serve(self).await),
-            Content::Proxy(settings) => proxy::run(client, self, settings).await,
-        }
+        let uri = String::from_utf8_lossy(&self.uri);
+        self.log(
+            Level::Error,
+            format_args!("rewrite or internal redirection cycle while internally redirecting to \"{uri}\""),
+        );
+        Ended::Reply(self.refuse(500))
     }
 
     /// The page for a status of our own.

@@ -1,8 +1,15 @@
 //! `http { … }` compiled: what requests are matched against and served by.
 
+pub(crate) mod build;
+mod groups;
+mod locations;
+mod servers;
+
 use crate::h1::Limits;
 use crate::proxy::{Proxy, StickyCookie};
+use crate::route::{Found, Level, Names};
 use crate::variables::Variable;
+use ahash::AHashMap;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
 use fairlead_core::log::{AccessLog, ErrorLog, ErrorLogs, Escape};
@@ -10,6 +17,7 @@ use fairlead_core::net::{Listener, ListenerKey};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
 use fairlead_core::upstream::Group;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,33 +30,46 @@ pub struct Plan {
     pub keys: Vec<Option<Template<Variable>>>,
     /// `sticky cookie`, compiled; one entry per group.
     pub sticky: Vec<Option<StickyCookie>>,
+    /// What `proxy_pass` calls each group, in lower case.
+    group_names: AHashMap<Box<str>, usize>,
+    listeners: Vec<Listener>,
+    virtual_servers: AHashMap<ListenerKey, Arc<VirtualServers>>,
+    checks: Vec<Check>,
 }
 
 impl Plan {
     /// Reads an `http` block. Problems go to `build.cx`; a plan comes back only without errors.
     /// `error_logs` is what main says; `previous` gives its peers' states.
     pub fn build(
-        _block: &Block,
-        _error_logs: &ErrorLogs,
-        _previous: Option<&Plan>,
-        _build: &Build<'_>,
+        block: &Block,
+        error_logs: &ErrorLogs,
+        previous: Option<&Plan>,
+        build: &Build<'_>,
     ) -> Option<Arc<Plan>> {
-        None
+        build::build(block, error_logs, previous, build)
     }
 
     /// What to bind.
     pub fn listeners(&self) -> Vec<Listener> {
-        Vec::new()
+        self.listeners.clone()
     }
 
     /// The active health checks it asks for.
     pub fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        self.checks.clone()
     }
 
     /// The servers behind a listener.
-    pub fn listener(&self, _key: &ListenerKey) -> Option<&Arc<VirtualServers>> {
-        None
+    pub fn listener(&self, key: &ListenerKey) -> Option<&Arc<VirtualServers>> {
+        self.virtual_servers.get(key)
+    }
+
+    /// The `upstream` of this name, in any case.
+    pub fn group_named(&self, name: &str) -> Option<usize> {
+        match self.group_names.get(name) {
+            Some(&index) => Some(index),
+            None => self.group_names.get(name.to_ascii_lowercase().as_str()).copied(),
+        }
     }
 }
 
@@ -57,13 +78,27 @@ pub struct VirtualServers {
     pub default: Arc<Server>,
     /// `listen … proxy_protocol`.
     pub proxy_protocol: bool,
+    names: Names<Arc<Server>>,
+    /// A wildcard listener takes connections of these addresses of its port too: each has servers of its own.
+    by_local: AHashMap<IpAddr, Arc<VirtualServers>>,
 }
 
 impl VirtualServers {
     /// The server for a host name (lower case, no port, no final dot), with the groups of a
     /// regex name written to `captures`.
-    pub fn find(&self, _host: &[u8], _captures: &mut Captures) -> &Arc<Server> {
-        &self.default
+    pub fn find(&self, host: &[u8], captures: &mut Captures) -> &Arc<Server> {
+        self.names.find(host, captures).unwrap_or(&self.default)
+    }
+
+    /// The servers of the address a client used, which a wildcard listener learns from its
+    /// connection. `None`: these ones.
+    pub fn at(&self, local: IpAddr) -> Option<&Arc<VirtualServers>> {
+        self.by_local.get(&local.to_canonical())
+    }
+
+    /// Whether it matters which address of the machine a client used.
+    pub fn wants_local(&self) -> bool {
+        !self.by_local.is_empty()
     }
 }
 
@@ -75,6 +110,16 @@ pub struct Captures {
     pub named: Vec<(Box<str>, Vec<u8>)>,
 }
 
+impl Captures {
+    /// Sets a named group in place of an earlier one of the same name.
+    pub(crate) fn set_named(&mut self, name: &str, value: &[u8]) {
+        match self.named.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, old)) => *old = value.to_vec(),
+            None => self.named.push((name.into(), value.to_vec())),
+        }
+    }
+}
+
 /// One `server` block.
 pub struct Server {
     /// First name: `$server_name`.
@@ -84,6 +129,7 @@ pub struct Server {
     pub merge_slashes: bool,
     /// What answers errors before a location is known.
     pub root: Arc<Location>,
+    pub(crate) locations: Level,
 }
 
 /// Where a path leads.
@@ -95,8 +141,12 @@ pub enum Located {
 
 impl Server {
     /// The location of a normalised path.
-    pub fn locate(&self, _uri: &[u8], _captures: &mut Captures) -> Located {
-        Located::Location(self.root.clone())
+    pub fn locate(&self, uri: &[u8], captures: &mut Captures) -> Located {
+        match self.locations.find(uri, captures) {
+            Some(Found::Location(location)) => Located::Location(location.clone()),
+            Some(Found::AddSlash(_)) => Located::AddSlash,
+            None => Located::Location(self.root.clone()),
+        }
     }
 }
 
@@ -128,6 +178,9 @@ pub struct Location {
     pub chunked_transfer_encoding: bool,
     pub reset_timedout_connection: bool,
     pub etag: bool,
+    pub if_modified_since: Modified,
+    /// `max_ranges`; `None` is no limit.
+    pub max_ranges: Option<u64>,
     pub log_not_found: bool,
     pub absolute_redirect: bool,
     pub port_in_redirect: bool,
@@ -144,6 +197,7 @@ pub enum Content {
 }
 
 /// `return CODE [text]`, `return CODE URL`, `return URL`.
+#[derive(Clone, Debug)]
 pub struct Return {
     pub status: u16,
     /// Body, or the URL of a redirect.
@@ -155,6 +209,8 @@ pub struct Root {
     pub path: Template<Variable>,
     /// `alias`: replaces the location's prefix.
     pub alias: bool,
+    /// How many bytes of the path `alias` replaces: all of it in a regex location.
+    pub replaced: usize,
     /// What relative paths start from.
     pub prefix: PathBuf,
 }
@@ -165,10 +221,20 @@ pub struct Types {
     pub default: Box<str>,
 }
 
+/// `if_modified_since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Modified {
+    Off,
+    #[default]
+    Exact,
+    Before,
+}
+
 /// `lingering_close`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Lingering {
     Off,
+    #[default]
     On,
     Always,
 }
@@ -177,6 +243,10 @@ pub enum Lingering {
 pub struct Access {
     pub log: AccessLog,
     pub escape: Escape,
-    pub format: Template<Variable>,
-    pub condition: Option<Template<Variable>>,
+    /// Shared by all logs of the format.
+    pub format: Arc<Template<Variable>>,
+    pub condition: Option<Arc<Template<Variable>>>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -24,9 +24,10 @@ pub enum Body {
     #[default]
     Empty,
     Bytes(Cow<'static, [u8]>),
-    /// The first `length` bytes of an open file.
+    /// `length` bytes of an open file from `start` on.
     File {
         file: File,
+        start: u64,
         length: u64,
     },
 }

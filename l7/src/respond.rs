@@ -19,7 +19,8 @@ pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
 /// Sends `reply`; reads what is left of the request's body.
 pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Reply) -> After {
     exchange.status = reply.status;
-    if reply.status == 444 {
+    // As nginx: these are logged, and nobody is there who should see them.
+    if matches!(reply.status, 408 | 444 | 499) {
         return After::Close;
     }
     let keep = !reply.close && exchange.may_keep_alive();
@@ -30,7 +31,9 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     }
     let body_wanted = exchange.request.method != Method::Head;
     let sent = match reply.body {
-        Body::File { file, length } if body_wanted => send_file(client, exchange, &head, file, length).await,
+        Body::File { file, start, length } if body_wanted => {
+            send_file(client, exchange, &head, (file, start, start + length)).await
+        }
         Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, &bytes).await,
         _ => send_bytes(client, exchange, &mut head, b"").await,
     };
@@ -147,15 +150,13 @@ pub(crate) fn push_number(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
 }
 
-/// `HTTP/1.1 404 Not Found`; a status without a known phrase stands alone, as nginx writes it.
+/// `HTTP/1.1 404 Not Found`; some statuses have no known phrase.
 fn push_status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     push_number(u64::from(if status == 494 { 400 } else { status }), out);
-    let phrase = phrase(status);
-    if !phrase.is_empty() {
-        out.push(b' ');
-        out.extend_from_slice(phrase.as_bytes());
-    }
+    // The space stays without a phrase (RFC 9112 section 4).
+    out.push(b' ');
+    out.extend_from_slice(phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -243,11 +244,11 @@ pub(crate) async fn flush(client: &mut Client, exchange: &Exchange) -> bool {
 const FILE_STEP: usize = 128 << 10;
 
 /// Sends a file in steps, each read on the runtime's blocking threads.
-async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], file: File, length: u64) -> bool {
-    let (mut file, mut at) = (file, 0);
+async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], part: (File, u64, u64)) -> bool {
+    let (mut file, mut at, end) = part;
     let mut head = Some(head);
     loop {
-        let want = FILE_STEP.min(usize::try_from(length - at).unwrap_or(FILE_STEP));
+        let want = FILE_STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(FILE_STEP));
         let read = tokio::task::spawn_blocking(move || {
             let mut step = vec![0; want];
             let read = file.read_at(&mut step, at);
@@ -268,7 +269,7 @@ async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], fi
         }
         at += read as u64;
         exchange.body_bytes_sent += read as u64;
-        if at >= length {
+        if at >= end {
             return true;
         }
     }

@@ -1,10 +1,15 @@
 //! What answers when no peer does: `return`, files, error pages.
 
+mod answer;
+mod conditional;
 mod error_page;
+mod path;
+mod range;
+mod redirect;
 mod static_file;
 
-mod answer;
-
-pub use answer::{add_slash, answer};
+pub(crate) use answer::{RETURN, answer};
 pub use error_page::error_page;
-pub use static_file::serve;
+pub(crate) use path::{file_name, folder};
+pub(crate) use redirect::add_slash;
+pub(crate) use static_file::{Served, serve};

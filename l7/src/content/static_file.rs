@@ -1,10 +1,247 @@
 //! Files below `root` or `alias`. Opened on the runtime's blocking threads: no worker waits for a disk.
 
+use super::conditional::{Validators, Verdict, judge};
+use super::path::{content_type, file_name};
+use super::range::{self, Part};
+use super::redirect::add_slash;
 use crate::content::error_page;
+use crate::error::Os;
 use crate::exchange::Exchange;
-use crate::reply::Reply;
+use crate::h1::Method;
+use crate::plan::Located;
+use crate::reply::{Body, Reply};
+use fairlead_core::log::Level;
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How serving a path ended.
+pub(crate) enum Served {
+    Reply(Reply),
+    /// An index file took the request: `uri` and `location` are new, content is to be asked again.
+    Moved,
+}
 
 /// Answers GET and HEAD with a file, a folder's index or a redirect to add a slash.
-pub async fn serve(exchange: &mut Exchange) -> Reply {
-    error_page(404, exchange.location.server_tokens)
+pub(crate) async fn serve(exchange: &mut Exchange) -> Served {
+    if !matches!(exchange.request.method, Method::Get | Method::Head | Method::Post) {
+        return error(exchange, 405);
+    }
+    let Some(name) = file_name(exchange) else {
+        exchange.log(Level::Error, format_args!("the path leads out of \"alias\""));
+        return error(exchange, 404);
+    };
+    if exchange.uri.last() == Some(&b'/') {
+        return index(exchange, name).await;
+    }
+    let path = PathBuf::from(OsString::from_vec(name));
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = open(&path);
+        (path, opened)
+    });
+    let Ok((path, opened)) = opened.await else { return error(exchange, 500) };
+    match opened {
+        Ok(Opened::File(file, about)) if exchange.request.method != Method::Post => {
+            Served::Reply(file_reply(exchange, file, about))
+        }
+        Ok(Opened::File(..)) => error(exchange, 405),
+        Ok(Opened::Folder) => Served::Reply(add_slash(exchange)),
+        Ok(Opened::Other) => {
+            exchange.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.display()));
+            error(exchange, 404)
+        }
+        Err(failure) => error(exchange, open_failed(exchange, &path, &failure)),
+    }
+}
+
+fn error(exchange: &Exchange, status: u16) -> Served {
+    Served::Reply(error_page(status, exchange.location.server_tokens))
+}
+
+enum Opened {
+    File(File, About),
+    Folder,
+    /// A pipe, a socket or a device: never read.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct About {
+    length: u64,
+    modified: u64,
+}
+
+fn open(path: &Path) -> io::Result<Opened> {
+    // Not blocking: opening a pipe would wait for its writer.
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Ok(Opened::Folder);
+    }
+    if !metadata.is_file() {
+        return Ok(Opened::Other);
+    }
+    let modified = u64::try_from(metadata.mtime()).unwrap_or(0);
+    Ok(Opened::File(file, About { length: metadata.len(), modified }))
+}
+
+/// Logs why a file did not open, in nginx's words, and says what to answer.
+fn open_failed(exchange: &Exchange, path: &Path, failure: &io::Error) -> u16 {
+    let (level, status) = match failure.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => (Level::Error, 404),
+        Some(libc::EACCES | libc::EMLINK | libc::ELOOP) => (Level::Error, 403),
+        // A socket cannot be opened.
+        Some(libc::ENXIO) => (Level::Crit, 404),
+        _ => (Level::Crit, 500),
+    };
+    if status != 404 || exchange.location.log_not_found {
+        exchange.log(level, format_args!("open() \"{}\" failed ({})", path.display(), Os(failure)));
+    }
+    status
+}
+
+fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
+    let location = &exchange.location;
+    let tag = location.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
+    let validators = Validators { modified: about.modified, etag: tag.as_deref() };
+    let verdict = judge(&exchange.request, validators, location.if_modified_since);
+    if verdict == Verdict::Failed {
+        return error_page(412, location.server_tokens);
+    }
+    let mut reply = Reply { status: 200, last_modified: Some(about.modified), ..Reply::default() };
+    let part = match verdict {
+        Verdict::NotModified => {
+            reply.status = 304;
+            reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
+            return reply;
+        }
+        _ => range::part(&exchange.request, validators, about.length, location.max_ranges),
+    };
+    if part == Part::None {
+        let mut reply = error_page(416, location.server_tokens);
+        reply.headers.push((Cow::Borrowed("Content-Range"), format!("bytes */{}", about.length).into_bytes()));
+        return reply;
+    }
+    reply.content_type = Some(content_type(exchange));
+    reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
+    let (start, end) = match part {
+        Part::Range(start, end) => {
+            reply.status = 206;
+            let range = format!("bytes {start}-{}/{}", end.saturating_sub(1), about.length);
+            reply.headers.push((Cow::Borrowed("Content-Range"), range.into_bytes()));
+            (start, end)
+        }
+        Part::Whole | Part::None => {
+            if location.max_ranges != Some(0) {
+                reply.headers.push((Cow::Borrowed("Accept-Ranges"), b"bytes".to_vec()));
+            }
+            (0, about.length)
+        }
+    };
+    reply.body = Body::File { file, start, length: end.saturating_sub(start) };
+    reply
+}
+
+/// The first index file that is there takes the request over.
+async fn index(exchange: &mut Exchange, folder: Vec<u8>) -> Served {
+    let location = exchange.location.clone();
+    let mut names = Vec::new();
+    for template in &location.index {
+        let mut name = Vec::new();
+        exchange.render(template, &mut name);
+        let absolute = name.first() == Some(&b'/');
+        names.push(name);
+        if absolute {
+            break;
+        }
+    }
+    let candidates: Vec<Vec<u8>> = names.clone();
+    let searched_folder = folder.clone();
+    let found = tokio::task::spawn_blocking(move || find_index(&searched_folder, &candidates)).await;
+    match found {
+        Ok(Found::Index(number)) => match names.get(number) {
+            Some(name) => move_to(exchange, name),
+            None => error(exchange, 500),
+        },
+        Ok(Found::Nothing) => {
+            let folder = String::from_utf8_lossy(&folder);
+            exchange.log(Level::Error, format_args!("directory index of \"{folder}\" is forbidden"));
+            // What is in the folder's place may be no folder for others.
+            error(exchange, if exchange.request.method == Method::Post { 405 } else { 403 })
+        }
+        Ok(Found::Failed(path, failure)) => error(exchange, index_failed(exchange, &path, &failure)),
+        Err(_) => error(exchange, 500),
+    }
+}
+
+enum Found {
+    Index(usize),
+    Nothing,
+    Failed(PathBuf, io::Error),
+}
+
+fn find_index(folder: &[u8], names: &[Vec<u8>]) -> Found {
+    let path = |name: &[u8]| PathBuf::from(OsString::from_vec([folder, name].concat()));
+    let mut folder_known = false;
+    for (number, name) in names.iter().enumerate() {
+        if name.first() == Some(&b'/') {
+            return Found::Index(number);
+        }
+        let candidate = path(name);
+        match std::fs::metadata(&candidate) {
+            Ok(_) => return Found::Index(number),
+            Err(failure) if failure.raw_os_error() != Some(libc::ENOENT) => return Found::Failed(candidate, failure),
+            Err(_) => {}
+        }
+        if !folder_known {
+            if let Err(failure) = std::fs::metadata(path(b""))
+                && failure.raw_os_error() != Some(libc::EACCES)
+            {
+                return Found::Failed(path(b""), failure);
+            }
+            folder_known = true;
+        }
+    }
+    Found::Nothing
+}
+
+fn index_failed(exchange: &Exchange, path: &Path, failure: &io::Error) -> u16 {
+    let path = path.display();
+    match failure.raw_os_error() {
+        Some(libc::EACCES) => {
+            exchange.log(Level::Error, format_args!("\"{path}\" is forbidden ({})", Os(failure)));
+            403
+        }
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => {
+            if exchange.location.log_not_found {
+                exchange.log(Level::Error, format_args!("\"{path}\" is not found ({})", Os(failure)));
+            }
+            404
+        }
+        _ => {
+            exchange.log(Level::Crit, format_args!("stat() \"{path}\" failed ({})", Os(failure)));
+            500
+        }
+    }
+}
+
+/// Goes on as if the path had named the index file, from the search of a location on.
+fn move_to(exchange: &mut Exchange, name: &[u8]) -> Served {
+    if name.first() == Some(&b'/') {
+        exchange.uri.clear();
+    }
+    exchange.uri.extend_from_slice(name);
+    exchange.moved = true;
+    match exchange.server.locate(&exchange.uri, &mut exchange.captures) {
+        Located::Location(location) => {
+            exchange.location = location;
+            Served::Moved
+        }
+        Located::AddSlash => Served::Reply(add_slash(exchange)),
+    }
 }

@@ -7,6 +7,7 @@ mod pump;
 mod request;
 mod response;
 mod run;
+pub(crate) mod settings;
 mod sticky;
 mod target;
 mod transfer;
@@ -17,6 +18,8 @@ pub(crate) use pool::Pool;
 pub(crate) use run::run;
 pub use sticky::StickyCookie;
 
+use crate::exchange::Exchange;
+use crate::route::Pattern;
 use crate::variables::Variable;
 use fairlead_conf::Template;
 use fairlead_core::net::Address;
@@ -69,8 +72,34 @@ pub enum Target {
 
 /// One `proxy_redirect FROM TO`.
 pub struct Redirect {
+    /// What the value begins with.
     pub from: Template<Variable>,
+    /// `~ regex` in place of `from`: the whole value becomes `to`, with the regex's groups in it.
+    pub(crate) pattern: Option<Pattern>,
     pub to: Template<Variable>,
+}
+
+impl Redirect {
+    /// Appends the rewritten value, when the rule fits.
+    pub(crate) fn apply(&self, exchange: &Exchange, value: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(pattern) = &self.pattern else {
+            let mut from = Vec::new();
+            exchange.render(&self.from, &mut from);
+            let Some(rest) = value.strip_prefix(from.as_slice()) else { return false };
+            exchange.render(&self.to, out);
+            out.extend_from_slice(rest);
+            return true;
+        };
+        // The groups are for this value alone: the request's own stay as they are.
+        let mut captures = exchange.captures.clone();
+        if !pattern.matches(value, &mut captures) {
+            return false;
+        }
+        self.to.render(out, |variable, out| {
+            exchange.push_value_with(variable, &captures, out);
+        });
+        true
+    }
 }
 
 /// `proxy_next_upstream*`.

@@ -4,6 +4,7 @@ use crate::exchange::Exchange;
 use crate::h1::Known;
 use crate::proxy::Proxy;
 use crate::respond::{push_field, push_number};
+use crate::uri::push_escaped;
 
 /// How the body reaches the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,12 @@ fn push_client_fields(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
 fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
     let raw = exchange.request.target_bytes();
     let Some(replacement) = &proxy.uri else {
+        if exchange.moved {
+            // An index file took the request over: what the client sent names its folder.
+            exchange.uri.iter().for_each(|&byte| push_escaped(byte, out));
+            push_query(exchange, out);
+            return;
+        }
         if raw.first() != Some(&b'/') {
             out.push(b'/');
         }
@@ -96,17 +103,12 @@ fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(rest);
     }
+    push_query(exchange, out);
+}
+
+fn push_query(exchange: &Exchange, out: &mut Vec<u8>) {
     if let Some(args) = exchange.args.filter(|args| !args.is_empty()) {
         out.push(b'?');
         out.extend_from_slice(args.of(&exchange.request.buffer));
     }
-}
-
-fn push_escaped(byte: u8, out: &mut Vec<u8>) {
-    let plain = !matches!(byte, 0..=b' ' | 0x7f.. | b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
-    if plain {
-        return out.push(byte);
-    }
-    let hex = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
-    out.extend_from_slice(&[b'%', hex(byte >> 4), hex(byte & 15)]);
 }

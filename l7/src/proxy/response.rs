@@ -80,14 +80,9 @@ fn push_location(exchange: &Exchange, proxy: &Proxy, value: Slice, bytes: &[u8],
     }
     let value = value.of(bytes);
     for redirect in &proxy.redirects {
-        let mut from = Vec::new();
-        exchange.render(&redirect.from, &mut from);
-        if let Some(rest) = value.strip_prefix(from.as_slice()) {
-            out.extend_from_slice(b"Location: ");
-            exchange.render(&redirect.to, out);
-            out.extend_from_slice(rest);
-            out.extend_from_slice(b"\r\n");
-            return;
+        let mut rewritten = Vec::new();
+        if redirect.apply(exchange, value, &mut rewritten) {
+            return push_field(b"Location", &rewritten, out);
         }
     }
     push_field(b"Location", value, out);

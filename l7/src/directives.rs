@@ -1,0 +1,189 @@
+//! The levels of `http { … }` and every row that may stand in each. A feature's
+//! rows live in the feature's file; blocks are here.
+
+use crate::route::Kind;
+use crate::settings::LocationName;
+use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
+use crate::{content, listen, proxy};
+use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
+use fairlead_core::{log, upstream};
+use std::sync::{Arc, LazyLock};
+
+pub(crate) const HTTP: Contexts = Contexts::HTTP;
+pub(crate) const SERVER: Contexts = Contexts::SERVER;
+pub(crate) const LOCATION: Contexts = Contexts::LOCATION;
+/// Where most directives may stand.
+pub(crate) const ALL: Contexts = HTTP.or(SERVER).or(LOCATION);
+
+/// Rows of the `http` block.
+pub(crate) static HTTP_LEVEL: LazyLock<Level<Http>> = LazyLock::new(|| {
+    inherited(Level::new(HTTP))
+        .with(BLOCKS, |http: &mut Http| http)
+        .with(settings::logs::FORMATS, |http| &mut http.shared.formats)
+        .with(settings::heads::DIRECTIVES, |http| &mut http.heads)
+});
+
+/// Rows of a `server` block.
+pub(crate) static SERVER_LEVEL: LazyLock<Level<ServerBlock>> = LazyLock::new(|| {
+    inherited(Level::new(SERVER))
+        .with(SERVER_LOCATION, |server: &mut ServerBlock| server)
+        .with(settings::heads::DIRECTIVES, |server| &mut server.heads)
+        .with(settings::names::DIRECTIVES, |server| &mut server.names)
+        .with(listen::DIRECTIVES, |server| &mut server.listens)
+        .with(content::RETURN, |server| &mut server.answer)
+});
+
+/// Rows of a `location` block.
+pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new(|| {
+    inherited(Level::new(LOCATION))
+        .with(NESTED_LOCATION, |location: &mut LocationBlock| location)
+        .with(settings::files::ALIAS, |location| location)
+        .with(proxy::settings::PASS, |location| location)
+        .with(content::RETURN, |location| &mut location.answer)
+});
+
+/// Rows of an `upstream` block.
+static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
+    Level::new(Contexts::UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+});
+
+/// Adds the rows whose settings blocks hand down to the blocks inside them.
+fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
+    level
+        .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
+        .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
+        .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
+        .with(settings::resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
+        .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
+        .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+}
+
+/// Documentation of every directive of the plane.
+pub fn pages() -> Vec<Page> {
+    [
+        pages_of(BLOCKS, "http"),
+        pages_of(SERVER_LOCATION, "http"),
+        pages_of(listen::DIRECTIVES, "http"),
+        pages_of(settings::names::DIRECTIVES, "http"),
+        pages_of(settings::heads::DIRECTIVES, "http"),
+        pages_of(settings::client::DIRECTIVES, "http"),
+        pages_of(settings::files::DIRECTIVES, "http"),
+        pages_of(settings::files::ALIAS, "http"),
+        pages_of(content::RETURN, "http"),
+        pages_of(settings::logs::FORMATS, "http log"),
+        pages_of(settings::logs::DIRECTIVES, "http log"),
+        pages_of(settings::resolver::DIRECTIVES, "http"),
+        pages_of(proxy::settings::PASS, "http proxy"),
+        pages_of(proxy::settings::DIRECTIVES, "http proxy"),
+    ]
+    .concat()
+}
+
+const BLOCKS: &[Directive<Http>] = &[
+    Directive {
+        name: "server",
+        contexts: HTTP,
+        args: Args::none().with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "A virtual server: the addresses it listens on, the host names it answers for and its locations.",
+        set: |http, given| {
+            let mut server = ServerBlock::new(http, given.statement.name.span);
+            SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
+            http.servers.push(server);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "upstream",
+        contexts: HTTP,
+        args: Args::exactly(&[Value::Text], "name").with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "A group of peers that `proxy_pass http://NAME` balances over.",
+        set: |http, given| {
+            let name = given.word(0);
+            if http.shared.upstreams.iter().any(|other| other.name.text.eq_ignore_ascii_case(&name.text)) {
+                return Err(given.error(0, format!("duplicate upstream \"{}\"", name.text)));
+            }
+            let mut settings = upstream::Settings::new(name.clone());
+            UPSTREAM_LEVEL.defaults(&mut settings, given.cx);
+            UPSTREAM_LEVEL.eval(given.block(), &mut settings, given.cx);
+            http.shared.upstreams.push(settings);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "match",
+        contexts: HTTP,
+        args: Args::exactly(&[Value::Text], "name").with_block(),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "What the answer to a health check must be: status, headers, body. `health_check match=NAME` uses it.",
+        set: |http, given| {
+            let name = given.word(0);
+            if http.shared.matches.iter().any(|other| other.name.text == name.text) {
+                return Err(given.error(0, format!("duplicate match \"{}\"", name.text)));
+            }
+            http.shared.matches.push(settings::MatchBlock { name: name.clone(), block: given.block().clone() });
+            Ok(())
+        },
+    },
+];
+
+const LOCATION_SYNTAX: &str = "[ = | ~ | ~* | ^~ ] uri";
+const LOCATION_DOC: &str = "Settings for the paths it matches: `= /path` exactly, `/prefix` the longest one, \
+    `~ regex` (`~*` in any case) the first in file order; `^~ /prefix` keeps regexes out. \
+    Paths are compared decoded and normalised, without the query. Example: `location /api/ { … }`.";
+
+const SERVER_LOCATION: &[Directive<ServerBlock>] = &[Directive {
+    name: "location",
+    contexts: SERVER,
+    args: Args::between(1, 2, &[Value::Text], LOCATION_SYNTAX).with_block(),
+    repeat: Repeat::Append,
+    default: None,
+    doc: LOCATION_DOC,
+    set: |server, given| {
+        let name = LocationName::parse(given)?;
+        let block = location_block(LocationBlock::new(&server.inherited, name, given), given);
+        server.locations.push(block);
+        Ok(())
+    },
+}];
+
+const NESTED_LOCATION: &[Directive<LocationBlock>] = &[Directive {
+    name: "location",
+    contexts: LOCATION,
+    args: Args::between(1, 2, &[Value::Text], LOCATION_SYNTAX).with_block(),
+    repeat: Repeat::Append,
+    default: None,
+    doc: LOCATION_DOC,
+    set: |outer, given| {
+        let name = LocationName::parse(given)?;
+        check_nesting(&outer.name, &name, given)?;
+        let block = location_block(LocationBlock::new(&outer.inherited, name, given), given);
+        outer.locations.push(block);
+        Ok(())
+    },
+}];
+
+fn location_block(mut location: LocationBlock, given: &Given<'_>) -> LocationBlock {
+    LOCATION_LEVEL.eval(given.block(), &mut location, given.cx);
+    if let Some(second) = settings::files::root_and_alias(given.block()) {
+        given.cx.report(second);
+    }
+    location
+}
+
+fn check_nesting(outer: &LocationName, inner: &LocationName, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let last = given.len().saturating_sub(1);
+    if matches!(outer.kind, Kind::Exact) {
+        let message = format!("location \"{}\" cannot be inside the exact location \"{}\"", inner.text, outer.text);
+        return Err(given.error(last, message));
+    }
+    if !matches!(inner.kind, Kind::Regex(_)) && !inner.text.starts_with(&*outer.text) {
+        let message = format!("location \"{}\" is outside location \"{}\"", inner.text, outer.text);
+        return Err(given.error(last, message).help(format!("begin its path with \"{}\"", outer.text)));
+    }
+    Ok(())
+}

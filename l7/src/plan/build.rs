@@ -1,0 +1,144 @@
+//! From `http { … }` to a [`Plan`].
+//!
+//! First the rows are run over the block, then groups, locations and servers
+//! are compiled. Everything that is wrong is reported; nothing is bound.
+
+use super::groups::Groups;
+use super::servers::Listening;
+use super::{Plan, locations};
+use crate::directives::HTTP_LEVEL;
+use crate::settings::{self, Http};
+use crate::variables::{self, Variable};
+use ahash::AHashMap;
+use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
+use fairlead_core::log::{AccessLog, ErrorLog, ErrorLogs, Escape, Format};
+use fairlead_core::plan::Build;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+pub(super) fn build(
+    block: &Block,
+    error_logs: &ErrorLogs,
+    previous: Option<&Plan>,
+    build: &Build<'_>,
+) -> Option<Arc<Plan>> {
+    variables::define_groups(block, build.cx);
+    let mut http = Http::default();
+    http.inherited.error_logs = Arc::new(error_logs.clone());
+    HTTP_LEVEL.defaults(&mut http, build.cx);
+    // What main says comes before the row's own default.
+    http.inherited.error_logs = Arc::new(error_logs.clone());
+    HTTP_LEVEL.eval(block, &mut http, build.cx);
+
+    let Http { shared, servers, .. } = http;
+    let planner = Planner {
+        build,
+        groups: RefCell::new(Groups::build(&shared, previous, build)),
+        formats: formats(&shared.formats, build.cx),
+        shared: Shared::default(),
+    };
+    let mut listening = Listening::default();
+    for server in &servers {
+        let compiled = Arc::new(locations::server(server, &planner));
+        listening.add(server, &compiled, build);
+    }
+    let (listeners, virtual_servers) = listening.finish();
+    let groups = planner.groups.into_inner();
+    if build.cx.has_errors() {
+        return None;
+    }
+    Some(Arc::new(Plan {
+        groups: groups.groups,
+        keys: groups.keys,
+        sticky: groups.sticky,
+        group_names: groups.names,
+        listeners,
+        virtual_servers,
+        checks: groups.checks,
+    }))
+}
+
+/// What compiling locations needs, and what they share.
+pub(super) struct Planner<'a> {
+    pub build: &'a Build<'a>,
+    pub groups: RefCell<Groups<'a>>,
+    formats: AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)>,
+    pub shared: Shared,
+}
+
+/// Compiled settings that several locations have in common, by the address of their settings:
+/// ten thousand servers that say nothing of their own open one log and hold one table of types.
+#[derive(Default)]
+pub(super) struct Shared {
+    error_logs: RefCell<AHashMap<usize, ErrorLog>>,
+    access_logs: RefCell<AHashMap<usize, Vec<Option<AccessLog>>>>,
+    pub types: RefCell<AHashMap<usize, Arc<super::Types>>>,
+}
+
+/// Identity of shared settings, which outlive the build.
+pub(super) fn identity<T>(settings: &Arc<T>) -> usize {
+    Arc::as_ptr(settings) as usize
+}
+
+impl Planner<'_> {
+    pub fn report(&self, diagnostic: Diagnostic) {
+        self.build.cx.report(diagnostic);
+    }
+
+    pub fn error_log(&self, logs: &Arc<ErrorLogs>) -> ErrorLog {
+        let mut known = self.shared.error_logs.borrow_mut();
+        let open = || match self.build.logs.error_log(&logs.0) {
+            Ok(log) => log,
+            Err(error) => {
+                self.report(Diagnostic::general(error.to_string()));
+                ErrorLog::default()
+            }
+        };
+        known.entry(identity(logs)).or_insert_with(open).clone()
+    }
+
+    pub fn access_logs(&self, logs: &Arc<Vec<settings::logs::Settings>>) -> Vec<super::Access> {
+        let mut known = self.shared.access_logs.borrow_mut();
+        let opened = known.entry(identity(logs)).or_insert_with(|| logs.iter().map(|log| self.open(log)).collect());
+        let both = logs.iter().zip(opened.iter());
+        both.filter_map(|(settings, log)| {
+            let (escape, format) = self.formats.get(&settings.format.text)?;
+            Some(super::Access {
+                log: log.clone()?,
+                escape: *escape,
+                format: format.clone(),
+                condition: settings.condition.clone(),
+            })
+        })
+        .collect()
+    }
+
+    fn open(&self, settings: &settings::logs::Settings) -> Option<AccessLog> {
+        let format = &settings.format;
+        if !self.formats.contains_key(&format.text) {
+            self.report(Diagnostic::error(format.span, format!("unknown log format \"{}\"", format.text)));
+            return None;
+        }
+        let opened = self.build.logs.access_log(&settings.destination, settings.buffer, settings.flush);
+        opened.map_err(|error| self.report(Diagnostic::error(settings.span, error.to_string()))).ok()
+    }
+}
+
+/// Every `log_format`, and `combined`.
+fn formats(written: &[Format], cx: &Cx) -> AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)> {
+    let text = Word { text: settings::logs::COMBINED.into(), span: fairlead_conf::Span::default(), quoted: true };
+    let combined = Format { name: "combined".into(), escape: Escape::Default, text: vec![text] };
+    let all = std::iter::once(&combined).chain(written);
+    all.map(|format| (format.name.clone(), (format.escape, Arc::new(format_text(format, cx))))).collect()
+}
+
+fn format_text(format: &Format, cx: &Cx) -> Template<Variable> {
+    let mut pieces: Vec<Piece<Variable>> = Vec::new();
+    for word in &format.text {
+        match variables::compile(word, cx) {
+            Ok(template) => pieces.extend(template.pieces),
+            Err(diagnostic) => cx.report(diagnostic),
+        }
+    }
+    Template { pieces }
+}

@@ -1,0 +1,127 @@
+//! Compiles servers and their locations.
+
+use super::build::{Planner, identity};
+use super::{Content, Location, Return, Root, Server, Types};
+use crate::proxy::settings::{self as proxy, Pass, PassTo};
+use crate::proxy::{Proxy, Target};
+use crate::route::{Kind, Level, LevelBuilder, Node};
+use crate::settings::files::compile_types;
+use crate::settings::{Inherited, LocationBlock, LocationName, ServerBlock};
+use fairlead_conf::Diagnostic;
+use std::sync::Arc;
+
+pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
+    let root = location("", &block.inherited, Content::Static, (block.answer.clone(), planner));
+    Server {
+        name: block.names.first().map_or("".into(), |name| name.text.clone()),
+        limits: block.heads.limits(),
+        client_header_timeout: block.heads.client_header_timeout,
+        merge_slashes: block.heads.merge_slashes,
+        root: Arc::new(root),
+        locations: level(&block.locations, planner),
+    }
+}
+
+fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
+    let mut level = LevelBuilder::default();
+    for block in blocks {
+        let content = block.pass.as_ref().and_then(|pass| self::proxy(block, pass, planner));
+        let redirects = block.pass.is_some();
+        if block.pass.is_none() {
+            for check in &block.checks {
+                let message = "\"health_check\" needs a \"proxy_pass\" in the same location";
+                planner.report(Diagnostic::error(check.span, message));
+            }
+        }
+        let content = content.map_or(Content::Static, |proxy| Content::Proxy(Box::new(proxy)));
+        let compiled = location(&block.name.text, &block.inherited, content, (block.answer.clone(), planner));
+        let nested = if block.locations.is_empty() { None } else { Some(self::level(&block.locations, planner)) };
+        let node = Node { location: Arc::new(compiled), nested };
+        if !level.add(&block.name.text, block.name.kind.clone(), redirects, node) {
+            let message = format!("duplicate location \"{}\"", block.name.text);
+            planner.report(Diagnostic::error(block.span, message));
+        }
+    }
+    level.finish()
+}
+
+fn proxy(block: &LocationBlock, pass: &Pass, planner: &Planner<'_>) -> Option<Proxy> {
+    let build = planner.build;
+    let (target, url) = match &pass.to {
+        PassTo::Url(url) => (Target::Group(planner.groups.borrow_mut().of(url, build)?), Some(url)),
+        PassTo::Variables(template) => (Target::Variables(template.clone()), None),
+    };
+    let place = (location_path(&block.name), build.cx);
+    let compiled = proxy::compile(&block.inherited.proxy, target, url, place);
+    let proxy = compiled.map_err(|diagnostic| planner.report(diagnostic)).ok()?;
+    for check in &block.checks {
+        match proxy.target {
+            Target::Group(index) => planner.groups.borrow_mut().check(check, index, &proxy, build),
+            Target::Variables(_) => {
+                let message = "\"health_check\" requires \"proxy_pass\" without variables";
+                planner.report(Diagnostic::error(check.span, message));
+            }
+        }
+    }
+    Some(proxy)
+}
+
+/// What `proxy_redirect default` puts in place of the URL of `proxy_pass`.
+fn location_path(name: &LocationName) -> &str {
+    match name.kind {
+        Kind::Regex(_) => "",
+        Kind::Exact | Kind::Prefix | Kind::FinalPrefix => &name.text,
+    }
+}
+
+fn location(
+    name: &str,
+    inherited: &Inherited,
+    content: Content,
+    (answer, planner): (Option<Return>, &Planner<'_>),
+) -> Location {
+    let Inherited { client, files, .. } = inherited;
+    Location {
+        name: name.into(),
+        content,
+        answer,
+        root: Root {
+            path: files.root.path.clone(),
+            alias: files.root.alias.is_some(),
+            replaced: files.root.alias.unwrap_or(0),
+            prefix: planner.build.cx.prefix.clone(),
+        },
+        index: files.index.clone(),
+        types: types(inherited, planner),
+        keepalive_timeout: client.keepalive_timeout,
+        keepalive_header: client.keepalive_header,
+        keepalive_requests: client.keepalive_requests,
+        keepalive_time: client.keepalive_time,
+        client_max_body_size: client.max_body,
+        client_body_buffer_size: usize::try_from(client.body_buffer).unwrap_or(usize::MAX),
+        client_body_timeout: client.body_timeout,
+        send_timeout: client.send_timeout,
+        lingering: client.lingering,
+        lingering_time: client.lingering_time,
+        lingering_timeout: client.lingering_timeout,
+        server_tokens: client.server_tokens,
+        tcp_nodelay: client.tcp_nodelay,
+        chunked_transfer_encoding: client.chunked,
+        reset_timedout_connection: client.reset_timedout,
+        etag: files.etag,
+        if_modified_since: files.if_modified_since,
+        max_ranges: files.max_ranges,
+        log_not_found: files.log_not_found,
+        absolute_redirect: client.absolute_redirect,
+        port_in_redirect: client.port_in_redirect,
+        server_name_in_redirect: client.server_name_in_redirect,
+        access_logs: planner.access_logs(&inherited.access_logs),
+        error_log: planner.error_log(&inherited.error_logs),
+        resolver: inherited.resolver.complete(),
+    }
+}
+
+fn types(inherited: &Inherited, planner: &Planner<'_>) -> Arc<Types> {
+    let mut known = planner.shared.types.borrow_mut();
+    known.entry(identity(&inherited.files)).or_insert_with(|| Arc::new(compile_types(&inherited.files))).clone()
+}

@@ -1,0 +1,114 @@
+//! From settings to the [`Proxy`] of one location.
+
+use super::{From, Rule, Settings, Url};
+use crate::proxy::{NextUpstream, Proxy, Redirect, Target};
+use crate::variables;
+use fairlead_conf::{Cx, Diagnostic, Piece, Template, Word};
+
+/// `url` is `None` when `target` holds variables.
+///
+/// # Errors
+/// `proxy_redirect default` with variables in `proxy_pass`.
+pub(crate) fn compile(
+    settings: &Settings,
+    target: Target,
+    url: Option<&Url>,
+    (location, cx): (&str, &Cx),
+) -> Result<Proxy, Diagnostic> {
+    let set_headers = set_headers(settings, cx)?;
+    let overridden = set_headers.iter().map(|(name, _)| name.as_bytes()).collect();
+    let (host, port) = url.map_or_else(Default::default, host_and_port);
+    Ok(Proxy {
+        target,
+        uri: url.and_then(|url| url.uri.clone()),
+        host,
+        port,
+        http11: settings.http11,
+        method: settings.method.clone(),
+        set_headers,
+        overridden,
+        hidden: settings.hide_headers.iter().map(|name| name.as_bytes()).collect(),
+        passed: settings.pass_headers.iter().map(|name| name.as_bytes()).collect(),
+        pass_request_headers: settings.pass_request_headers,
+        pass_request_body: settings.pass_request_body,
+        connect_timeout: settings.connect_timeout,
+        send_timeout: settings.send_timeout,
+        read_timeout: settings.read_timeout,
+        bind: settings.bind.clone(),
+        socket_keepalive: settings.socket_keepalive,
+        ignore_client_abort: settings.ignore_client_abort,
+        buffer_size: settings.buffer_size,
+        next: NextUpstream {
+            error: settings.next.error,
+            timeout: settings.next.timeout,
+            invalid_header: settings.next.invalid_header,
+            non_idempotent: settings.next.non_idempotent,
+            statuses: settings.next.statuses,
+            tries: settings.tries,
+            time: settings.tries_time,
+        },
+        redirects: redirects(settings, url, location)?,
+    })
+}
+
+/// `$proxy_host` and `$proxy_port`.
+fn host_and_port(url: &Url) -> (Box<str>, Box<str>) {
+    if url.host.text.starts_with("unix:") {
+        return ("localhost".into(), "".into());
+    }
+    match url.port {
+        None | Some(80) => (url.host.text.clone(), "80".into()),
+        Some(port) => (format!("{}:{port}", url.host.text).into(), port.to_string().into()),
+    }
+}
+
+/// nginx's defaults in front, unless the configuration sets the same fields.
+fn set_headers(settings: &Settings, cx: &Cx) -> Result<Vec<(Box<str>, Template<variables::Variable>)>, Diagnostic> {
+    let close = (!settings.http11).then_some(("Connection", "close"));
+    let defaults = [("Host", "$proxy_host")].into_iter().chain(close);
+    let mut headers = Vec::new();
+    for (name, value) in defaults {
+        if !settings.set_headers.iter().any(|(written, _)| written.eq_ignore_ascii_case(name)) {
+            let word = Word { text: value.into(), span: fairlead_conf::Span::default(), quoted: false };
+            headers.push((name.into(), variables::compile(&word, cx)?));
+        }
+    }
+    headers.extend(settings.set_headers.iter().cloned());
+    Ok(headers)
+}
+
+fn redirects(settings: &Settings, url: Option<&Url>, location: &str) -> Result<Vec<Redirect>, Diagnostic> {
+    let mut redirects = Vec::new();
+    for rule in &settings.redirects {
+        match rule {
+            Rule::Default(written) => match url {
+                Some(url) => redirects.push(default_redirect(url, location)),
+                None => {
+                    if let Some(span) = written {
+                        let message =
+                            "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables";
+                        return Err(Diagnostic::error(*span, message));
+                    }
+                }
+            },
+            Rule::Replace { from, to } => redirects.push(match from {
+                From::Prefix(from) => Redirect { from: from.clone(), pattern: None, to: to.clone() },
+                From::Regex(pattern) => {
+                    let from = Template { pieces: Vec::new() };
+                    Redirect { from, pattern: Some(pattern.clone()), to: to.clone() }
+                }
+            }),
+        }
+    }
+    Ok(redirects)
+}
+
+/// From the URL of `proxy_pass` to the location's path.
+fn default_redirect(url: &Url, location: &str) -> Redirect {
+    let text = |text: Box<str>| Template { pieces: vec![Piece::Text(text)] };
+    let (from, to) = match &url.uri {
+        Some(_) => (format!("http://{}", url.text), location.into()),
+        None => (format!("http://{}/", url.text), "/".into()),
+    };
+    Redirect { from: text(from.into()), pattern: None, to: text(to) }
+}

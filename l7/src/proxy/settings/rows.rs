@@ -1,0 +1,340 @@
+//! The rows that `http`, `server` and `location` share.
+
+use super::{Next, Settings};
+use crate::directives::ALL;
+use crate::proxy::NextUpstream;
+use crate::variables;
+use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Value};
+use fairlead_core::net::Address;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+type Row = Directive<Settings>;
+
+const NEXT_CONDITIONS: &[&str] = &[
+    "error",
+    "timeout",
+    "denied",
+    "invalid_header",
+    "non_idempotent",
+    "http_500",
+    "http_502",
+    "http_503",
+    "http_504",
+    "http_403",
+    "http_404",
+    "http_429",
+    "off",
+];
+
+pub(crate) const DIRECTIVES: &[Row] = &[
+    Row {
+        name: "proxy_connect_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "How long connecting to a peer may take; then the next one is tried (`proxy_next_upstream timeout`).",
+        set: |proxy, given| given.time(0).map(|time| proxy.connect_timeout = time),
+    },
+    Row {
+        name: "proxy_send_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "How long a peer may take none of a request that is being sent.",
+        set: |proxy, given| given.time(0).map(|time| proxy.send_timeout = time),
+    },
+    Row {
+        name: "proxy_read_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "How long a peer may be silent: before its response, and between two pieces of it. \
+              WebSockets that are silent longer are closed.",
+        set: |proxy, given| given.time(0).map(|time| proxy.read_timeout = time),
+    },
+    Row {
+        name: "proxy_http_version",
+        contexts: ALL,
+        args: Args::exactly(&[Value::OneOf(&["1.0", "1.1", "2"])], "1.0 | 1.1"),
+        repeat: Repeat::Once,
+        default: Some("1.1"),
+        doc: "The HTTP that peers are spoken to in. Kept connections and WebSockets need 1.1.",
+        set: |proxy, given| match given.text(0) {
+            "2" => Err(given.error(0, "HTTP/2 to peers is known to nginx, not built in fairlead yet")),
+            version => {
+                proxy.http11 = version == "1.1";
+                Ok(())
+            }
+        },
+    },
+    Row {
+        name: "proxy_method",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Template], "method"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Method of requests to peers, in place of the client's.",
+        set: |proxy, given| variables::compile(given.word(0), given.cx).map(|method| proxy.method = Some(method)),
+    },
+    Row {
+        name: "proxy_set_header",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text, Value::Template], "field value"),
+        repeat: Repeat::List(|proxy| proxy.set_headers = Arc::default()),
+        default: None,
+        doc: "Sets a field of requests to peers; an empty value leaves the field out. A block that says it at all inherits none. \
+              Without it: `Host $proxy_host`, and in HTTP/1.0 `Connection close`. \
+              Example: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`.",
+        set: |proxy, given| {
+            let name = field_name(given)?;
+            let value = variables::compile(given.word(1), given.cx)?;
+            Arc::make_mut(&mut proxy.set_headers).push((name, value));
+            Ok(())
+        },
+    },
+    Row {
+        name: "proxy_hide_header",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "field"),
+        repeat: Repeat::List(|proxy| proxy.hide_headers.clear()),
+        default: None,
+        doc: "A field of peers' responses that clients do not see, as `Date`, `Server`, `X-Pad` and `X-Accel-…` already are.",
+        set: |proxy, given| field_name(given).map(|name| proxy.hide_headers.push(name)),
+    },
+    Row {
+        name: "proxy_pass_header",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "field"),
+        repeat: Repeat::List(|proxy| proxy.pass_headers.clear()),
+        default: None,
+        doc: "A field of peers' responses that clients see although it is hidden otherwise: `proxy_pass_header Server;`.",
+        set: |proxy, given| field_name(given).map(|name| proxy.pass_headers.push(name)),
+    },
+    Row {
+        name: "proxy_pass_request_headers",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Whether the client's header fields go to peers.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.pass_request_headers = on),
+    },
+    Row {
+        name: "proxy_pass_request_body",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Whether request bodies go to peers.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.pass_request_body = on),
+    },
+    super::redirect::REDIRECT,
+    Row {
+        name: "proxy_next_upstream",
+        contexts: ALL,
+        args: Args::at_least(
+            1,
+            &[Value::OneOf(NEXT_CONDITIONS)],
+            "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off …",
+        ),
+        repeat: Repeat::Once,
+        default: Some("error timeout"),
+        doc: "When a request goes on to the next peer, as long as nothing was sent to the client. Requests with POST, LOCK \
+              and PATCH that were sent to a peer do so only with `non_idempotent`. `off` never tries another.",
+        set: |proxy, given| next_upstream(given).map(|next| proxy.next = next),
+    },
+    Row {
+        name: "proxy_next_upstream_tries",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(0..=u32::MAX as i64)], "number"),
+        repeat: Repeat::Once,
+        default: Some("0"),
+        doc: "How many peers a request may try, the first included; `0` is all of them.",
+        set: |proxy, given| given.int(0).map(|number| proxy.tries = u32::try_from(number).unwrap_or(u32::MAX)),
+    },
+    Row {
+        name: "proxy_next_upstream_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("0"),
+        doc: "How long after its start a request may still go to another peer; `0` is any time.",
+        set: |proxy, given| given.time(0).map(|time| proxy.tries_time = time),
+    },
+    Row {
+        name: "proxy_bind",
+        contexts: ALL,
+        args: Args::between(1, 2, &[Value::Text], "address | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Local address that connections to peers come from, with an optional port; `off` lets the kernel choose.",
+        set: |proxy, given| bind(given).map(|address| proxy.bind = address),
+    },
+    Row {
+        name: "proxy_socket_keepalive",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Turns on TCP keepalive probes on connections to peers.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.socket_keepalive = on),
+    },
+    Row {
+        name: "proxy_ignore_client_abort",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Lets a peer finish although the client went away; `off` closes the peer's connection then.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.ignore_client_abort = on),
+    },
+    Row {
+        name: "proxy_buffer_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("8k"),
+        doc: "The longest head of a peer's response; a longer one is a 502.",
+        set: |proxy, given| {
+            let size = usize::try_from(given.size(0)?).ok().filter(|size| (1..=64 << 20).contains(size));
+            proxy.buffer_size =
+                size.ok_or_else(|| given.error(0, "\"proxy_buffer_size\" must be between 1 byte and 64m"))?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "proxy_buffering",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Checked and otherwise without effect: responses are streamed with bounded memory, each piece as soon as it is \
+              there, which is what `off` asks for. Unlike nginx with `on`, a slow client makes its peer wait.",
+        set: |_, given| given.flag(0).map(drop),
+    },
+    Row {
+        name: "proxy_buffers",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(2..=i64::MAX), Value::Size], "number size"),
+        repeat: Repeat::Once,
+        default: Some("8 8k"),
+        doc: "Checked and otherwise without effect: a streamed response holds one piece of at most 64k in memory.",
+        set: |_, given| given.size(1).map(drop),
+    },
+    Row {
+        name: "proxy_busy_buffers_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("16k"),
+        doc: "Checked and otherwise without effect: a streamed response holds one piece of at most 64k in memory.",
+        set: |_, given| given.size(0).map(drop),
+    },
+    Row {
+        name: "proxy_max_temp_file_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("0"),
+        doc: "Only `0`, which is the default here: responses are streamed and never written to files.",
+        set: |_, given| match given.size(0)? {
+            0 => Ok(()),
+            _ => {
+                let message = "responses in temporary files are known to nginx, not built in fairlead yet";
+                Err(given.error(0, message).help("0 says what fairlead does: no response goes to a file"))
+            }
+        },
+    },
+    Row {
+        name: "proxy_temp_file_write_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("16k"),
+        doc: "Checked and otherwise without effect: responses are never written to files.",
+        set: |_, given| given.size(0).map(drop),
+    },
+    Row {
+        name: "proxy_temp_path",
+        contexts: ALL,
+        args: Args::between(1, 4, &[Value::Path, Value::Int(1..=9)], "path [level1 [level2 [level3]]]"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Checked and otherwise without effect: responses are never written to files.",
+        set: |_, _| Ok(()),
+    },
+    Row {
+        name: "proxy_request_buffering",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Only `off`, which is the default here: request bodies go to the peer while they come in. What fits \
+              `client_body_buffer_size` is kept for the next peer.",
+        set: |_, given| {
+            if given.flag(0)? {
+                let message = "buffering whole requests is known to nginx, not built in fairlead yet";
+                return Err(given.error(0, message).help("without the directive, bodies are streamed to the peer"));
+            }
+            Ok(())
+        },
+    },
+];
+
+/// Argument 0 as the name of a header field.
+fn field_name(given: &Given<'_>) -> Result<Box<str>, Diagnostic> {
+    let name = given.text(0);
+    if name.is_empty() || !name.bytes().all(crate::h1::is_token) {
+        return Err(given.error(0, format!("\"{name}\" is no name of a header field")));
+    }
+    Ok(name.into())
+}
+
+fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
+    let mut next = Next::default();
+    for (index, word) in given.words().iter().enumerate() {
+        match &*word.text {
+            "error" => next.error = true,
+            "timeout" => next.timeout = true,
+            "invalid_header" => next.invalid_header = true,
+            "non_idempotent" => next.non_idempotent = true,
+            // Turns off everything, written before or behind it.
+            "off" => return Ok(Next::default()),
+            "denied" => {
+                return Err(given.error(index, "\"denied\" is known to nginx, not built in fairlead yet"));
+            }
+            status => {
+                let status = status.strip_prefix("http_").and_then(|status| status.parse::<u16>().ok());
+                let bit = NextUpstream::STATUSES.iter().position(|known| Some(*known) == status);
+                next.statuses |= bit.map_or(0, |bit| 1 << bit);
+            }
+        }
+    }
+    Ok(next)
+}
+
+fn bind(given: &Given<'_>) -> Result<Option<Address>, Diagnostic> {
+    if given.len() > 1 {
+        return Err(given.error(
+            1,
+            format!("\"{}\" of \"proxy_bind\" is known to nginx, not built in fairlead yet", given.text(1)),
+        ));
+    }
+    let text = given.text(0);
+    if text == "off" {
+        return Ok(None);
+    }
+    if text.contains('$') {
+        return Err(given.error(0, "variables in \"proxy_bind\" are known to nginx, not built in fairlead yet"));
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = match bare.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, 0),
+        Err(_) => text.parse().map_err(|_| given.error(0, format!("invalid address \"{text}\"")))?,
+    };
+    Ok(Some(Address::Ip(address)))
+}

@@ -1,0 +1,162 @@
+//! Regular expressions of `server_name` and `location`.
+//!
+//! The linear engine works on bytes and takes almost every pattern. What it
+//! lacks (look-around, back-references, atomic groups) goes to the backtracking
+//! one with a bound on its steps; that one sees text, so bytes that are not
+//! UTF-8 look to it like U+FFFD.
+
+use crate::plan::Captures;
+use regex::bytes;
+use std::borrow::Cow;
+
+/// Steps after which a backtracking match is given up as no match.
+const BACKTRACK_LIMIT: usize = 100_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    engine: Engine,
+    names: Vec<Option<Box<str>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Linear(bytes::Regex),
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+impl Pattern {
+    /// Compiles PCRE's syntax as far as the two engines know it.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern, in one line.
+    pub fn new(text: &str, ignore_case: bool) -> Result<Pattern, String> {
+        // Bytes, not characters: nginx compiles without PCRE's UTF mode.
+        let linear = bytes::RegexBuilder::new(text).unicode(false).case_insensitive(ignore_case).build();
+        let engine = match linear {
+            Ok(regex) => Engine::Linear(regex),
+            Err(bytes_error) => Engine::Backtracking(Box::new(backtracking(text, ignore_case, &bytes_error)?)),
+        };
+        let names = match &engine {
+            Engine::Linear(regex) => regex.capture_names().map(|name| name.map(Box::from)).collect(),
+            Engine::Backtracking(regex) => regex.capture_names().map(|name| name.map(Box::from)).collect(),
+        };
+        Ok(Pattern { engine, names })
+    }
+
+    /// Names of its groups: variables of the configuration.
+    pub fn group_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// Whether it matches anywhere in `subject`; if so its groups replace the numbered
+    /// ones and set the named ones.
+    pub fn matches(&self, subject: &[u8], captures: &mut Captures) -> bool {
+        match &self.engine {
+            Engine::Linear(regex) => self.match_linear(regex, subject, captures),
+            Engine::Backtracking(regex) => self.match_backtracking(regex, subject, captures),
+        }
+    }
+
+    fn match_linear(&self, regex: &bytes::Regex, subject: &[u8], captures: &mut Captures) -> bool {
+        if self.names.len() == 1 {
+            // No groups: a search without them is several times cheaper.
+            let Some(found) = regex.find(subject) else { return false };
+            self.store(std::iter::once(Some(found.as_bytes())), captures);
+            return true;
+        }
+        let Some(found) = regex.captures(subject) else { return false };
+        self.store(found.iter().map(|group| group.map(|group| group.as_bytes())), captures);
+        true
+    }
+
+    fn match_backtracking(&self, regex: &fancy_regex::Regex, subject: &[u8], captures: &mut Captures) -> bool {
+        let text: Cow<'_, str> = String::from_utf8_lossy(subject);
+        // Past the limit the answer is unknown; nginx too serves the next location then.
+        let Ok(Some(found)) = regex.captures(&text) else { return false };
+        self.store(found.iter().map(|group| group.map(|group| group.as_str().as_bytes())), captures);
+        true
+    }
+
+    fn store<'t>(&self, groups: impl Iterator<Item = Option<&'t [u8]>>, captures: &mut Captures) {
+        captures.numbered.clear();
+        for (name, group) in self.names.iter().zip(groups) {
+            if let Some(name) = name {
+                captures.set_named(name, group.unwrap_or_default());
+            }
+            captures.numbered.push(group.map(<[u8]>::to_vec));
+        }
+    }
+}
+
+fn backtracking(text: &str, ignore_case: bool, linear_error: &regex::Error) -> Result<fancy_regex::Regex, String> {
+    let text = if ignore_case { Cow::Owned(format!("(?i){text}")) } else { Cow::Borrowed(text) };
+    fancy_regex::RegexBuilder::new(&text).backtrack_limit(BACKTRACK_LIMIT).build().map_err(|error| match error {
+        // Both engines share a parser for what both know: its own words say where the fault is.
+        fancy_regex::Error::CompileError(fancy_regex::CompileError::InnerError(_)) => {
+            last_line(&linear_error.to_string())
+        }
+        other => other.to_string(),
+    })
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matched(pattern: &str, ignore_case: bool, subject: &[u8]) -> Option<Captures> {
+        let mut captures = Captures::default();
+        Pattern::new(pattern, ignore_case).unwrap().matches(subject, &mut captures).then_some(captures)
+    }
+
+    #[test]
+    fn groups_are_numbered_and_named() {
+        let captures = matched(r"^/(?<user>\w+)/(x)?(\d+)$", false, b"/bob/42").unwrap();
+        let numbered: Vec<_> = captures.numbered.iter().map(|group| group.as_deref()).collect();
+        assert_eq!(numbered, [Some(&b"/bob/42"[..]), Some(b"bob"), None, Some(b"42")]);
+        assert_eq!(captures.named, [("user".into(), b"bob".to_vec())]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_match_and_come_back_whole() {
+        let captures = matched(r"^/(.+)\.bin$", false, b"/\xff\xfe.bin").unwrap();
+        assert_eq!(captures.numbered[1].as_deref(), Some(&b"\xff\xfe"[..]));
+    }
+
+    #[test]
+    fn look_around_and_back_references_work() {
+        assert!(matched(r"^(?!/api/).*$", false, b"/web").is_some());
+        assert!(matched(r"^(?!/api/).*$", false, b"/api/x").is_none());
+        assert!(matched(r"/(\w)\1$", false, b"/aa").is_some());
+        assert!(matched(r"/(\w)\1$", false, b"/ab").is_none());
+        assert!(matched(r"(?<!x)/API$", true, b"/api").is_some());
+    }
+
+    #[test]
+    fn catastrophic_patterns_end() {
+        let subject = [b"/".as_slice(), &[b'a'; 64], b"!"].concat();
+        assert!(matched(r"^/(?:(a+)+)\1$", false, &subject).is_none());
+    }
+
+    #[test]
+    fn case_matters_unless_told_otherwise() {
+        assert!(matched(r"\.PHP$", false, b"/x.php").is_none());
+        assert!(matched(r"\.PHP$", true, b"/x.php").is_some());
+    }
+
+    #[test]
+    fn a_broken_pattern_says_why_in_one_line() {
+        let error = Pattern::new("(", false).unwrap_err();
+        assert!(!error.contains('\n') && !error.is_empty(), "{error}");
+    }
+
+    #[test]
+    fn a_failed_match_leaves_earlier_groups() {
+        let mut captures = matched("/(a)", false, b"/a").unwrap();
+        assert!(!Pattern::new("/(b)", false).unwrap().matches(b"/a", &mut captures));
+        assert_eq!(captures.numbered[1].as_deref(), Some(&b"a"[..]));
+    }
+}

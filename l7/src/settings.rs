@@ -1,0 +1,178 @@
+//! What `http { … }` says, level by level, before it is compiled by `plan`.
+//!
+//! A block starts as a clone of the finished block around it. What is inherited
+//! hangs on `Arc`s, so that the clone of a thousand settings is a few counters,
+//! and a block copies only the part it changes.
+
+pub(crate) mod client;
+pub(crate) mod files;
+pub(crate) mod heads;
+pub(crate) mod logs;
+pub(crate) mod names;
+pub(crate) mod resolver;
+
+use crate::plan::Return;
+use crate::route::{Kind, Pattern};
+use crate::{listen, proxy};
+use fairlead_conf::{Block, Diagnostic, Given, Span, Word};
+use fairlead_core::log::{ErrorLogs, Format};
+use fairlead_core::upstream;
+use std::sync::Arc;
+
+/// The scope of the `http` block.
+#[derive(Default)]
+pub(crate) struct Http {
+    pub inherited: Inherited,
+    pub heads: heads::Settings,
+    pub shared: Shared,
+    pub servers: Vec<ServerBlock>,
+}
+
+/// What blocks of `http` define by name for all servers.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub upstreams: Vec<upstream::Settings>,
+    pub matches: Vec<MatchBlock>,
+    pub formats: Vec<Format>,
+}
+
+/// A `match` block as written; core compiles it.
+pub(crate) struct MatchBlock {
+    pub name: Word,
+    pub block: Block,
+}
+
+/// What `http`, `server` and `location` hand down.
+#[derive(Clone, Default)]
+pub(crate) struct Inherited {
+    pub client: Arc<client::Settings>,
+    pub files: Arc<files::Settings>,
+    pub access_logs: Arc<Vec<logs::Settings>>,
+    pub error_logs: Arc<ErrorLogs>,
+    pub resolver: Arc<resolver::Settings>,
+    pub proxy: Arc<proxy::settings::Settings>,
+}
+
+/// A block that holds inherited settings.
+pub(crate) trait Scope: 'static {
+    fn inherited(&mut self) -> &mut Inherited;
+}
+
+impl Scope for Http {
+    fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
+    }
+}
+
+/// The scope of a `server` block.
+pub(crate) struct ServerBlock {
+    /// The word `server`.
+    pub span: Span,
+    pub inherited: Inherited,
+    pub heads: heads::Settings,
+    pub listens: Vec<listen::Listen>,
+    pub names: Vec<names::ServerName>,
+    pub answer: Option<Return>,
+    pub locations: Vec<LocationBlock>,
+}
+
+impl ServerBlock {
+    pub fn new(http: &Http, span: Span) -> ServerBlock {
+        ServerBlock {
+            span,
+            inherited: http.inherited.clone(),
+            heads: http.heads,
+            listens: Vec::new(),
+            names: Vec::new(),
+            answer: None,
+            locations: Vec::new(),
+        }
+    }
+}
+
+impl Scope for ServerBlock {
+    fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
+    }
+}
+
+/// The scope of a `location` block.
+pub(crate) struct LocationBlock {
+    /// The word `location`.
+    pub span: Span,
+    pub name: LocationName,
+    pub inherited: Inherited,
+    pub answer: Option<Return>,
+    pub pass: Option<proxy::settings::Pass>,
+    pub checks: Vec<proxy::settings::HealthCheck>,
+    pub locations: Vec<LocationBlock>,
+}
+
+impl LocationBlock {
+    pub fn new(outer: &Inherited, name: LocationName, given: &Given<'_>) -> LocationBlock {
+        LocationBlock {
+            span: given.statement.name.span,
+            name,
+            inherited: outer.clone(),
+            answer: None,
+            pass: None,
+            checks: Vec::new(),
+            locations: Vec::new(),
+        }
+    }
+}
+
+impl Scope for LocationBlock {
+    fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
+    }
+}
+
+/// A location's modifier and what follows it.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationName {
+    pub kind: Kind,
+    /// The path or the regex as written.
+    pub text: Box<str>,
+}
+
+impl LocationName {
+    /// Reads the words before a location's brace: `= /x`, `=/x`, `~ \.png$`, `/x`, …
+    ///
+    /// # Errors
+    /// An unknown modifier, a regex that does not compile, a named location.
+    pub fn parse(given: &Given<'_>) -> Result<LocationName, Diagnostic> {
+        let first = given.text(0);
+        let (modifier, text) = match given.words() {
+            [_, second] => (first, &*second.text),
+            _ => split_modifier(first),
+        };
+        let last = given.len().saturating_sub(1);
+        let kind = match modifier {
+            "" => Kind::Prefix,
+            "=" => Kind::Exact,
+            "^~" => Kind::FinalPrefix,
+            "~" | "~*" => Kind::Regex(
+                Pattern::new(text, modifier == "~*")
+                    .map_err(|why| given.error(last, format!("invalid regular expression \"{text}\": {why}")))?,
+            ),
+            _ => {
+                let message = format!("invalid location modifier \"{modifier}\"");
+                return Err(given.error(0, message).help("one of =, ~, ~* and ^~ may stand before the path"));
+            }
+        };
+        if modifier.is_empty() && text.starts_with('@') {
+            let message = format!("named location \"{text}\" is known to nginx, not built in fairlead yet");
+            return Err(given.error(last, message).help("nothing can reach it before error_page and try_files are"));
+        }
+        Ok(LocationName { kind, text: text.into() })
+    }
+}
+
+/// `=/x`, `~*\.png$`: a modifier written without a space.
+fn split_modifier(word: &str) -> (&str, &str) {
+    ["=", "^~", "~*", "~"]
+        .iter()
+        .find_map(|modifier| word.split_at_checked(modifier.len()).filter(|(head, _)| head == modifier))
+        .unwrap_or(("", word))
+}

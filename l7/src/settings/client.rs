@@ -1,0 +1,235 @@
+//! The client's side of a request: timeouts, body limits, keepalive, and how answers are worded.
+
+use crate::directives::ALL;
+use crate::plan::Lingering;
+use fairlead_conf::{Args, Directive, Given, Repeat, Value};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub keepalive_timeout: Duration,
+    /// Value of a `Keep-Alive: timeout=` field.
+    pub keepalive_header: Option<u64>,
+    pub keepalive_requests: u64,
+    pub keepalive_time: Duration,
+    pub max_body: u64,
+    pub body_buffer: u64,
+    pub body_timeout: Duration,
+    pub send_timeout: Duration,
+    pub lingering: Lingering,
+    pub lingering_time: Duration,
+    pub lingering_timeout: Duration,
+    pub server_tokens: bool,
+    pub tcp_nodelay: bool,
+    pub chunked: bool,
+    pub reset_timedout: bool,
+    pub absolute_redirect: bool,
+    pub port_in_redirect: bool,
+    pub server_name_in_redirect: bool,
+}
+
+type Row = Directive<Settings>;
+
+pub(crate) const DIRECTIVES: &[Row] = &[
+    Row {
+        name: "keepalive_timeout",
+        contexts: ALL,
+        args: Args::between(1, 2, &[Value::Time], "timeout [header_timeout]"),
+        repeat: Repeat::Once,
+        default: Some("75s"),
+        doc: "How long an idle client connection stays open; `0` closes it after each response. \
+              A second time is told to clients as `Keep-Alive: timeout=`.",
+        set: |client, given| {
+            client.keepalive_timeout = given.time(0)?;
+            client.keepalive_header = if given.len() > 1 { Some(given.time(1)?.as_secs()) } else { None };
+            Ok(())
+        },
+    },
+    Row {
+        name: "keepalive_requests",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(0..=i64::MAX)], "number"),
+        repeat: Repeat::Once,
+        default: Some("1000"),
+        doc: "How many requests one client connection may carry before it is closed.",
+        set: |client, given| given.int(0).map(|number| client.keepalive_requests = number.unsigned_abs()),
+    },
+    Row {
+        name: "keepalive_time",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("1h"),
+        doc: "How long one client connection may carry requests; it is closed after the request that comes later.",
+        set: |client, given| given.time(0).map(|time| client.keepalive_time = time),
+    },
+    Row {
+        name: "client_max_body_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("1m"),
+        doc: "The longest request body; a longer one gets 413. `0` takes any length.",
+        set: |client, given| given.size(0).map(|size| client.max_body = size),
+    },
+    Row {
+        name: "client_body_buffer_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("16k"),
+        doc: "Bytes of a request body held in memory, so that the request can go to the next peer when one fails. \
+              Bodies are streamed and never written to disk; a longer one is sent once.",
+        set: |client, given| given.size(0).map(|size| client.body_buffer = size),
+    },
+    Row {
+        name: "client_body_temp_path",
+        contexts: ALL,
+        args: Args::between(1, 4, &[Value::Path, Value::Int(1..=9)], "path [level1 [level2 [level3]]]"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Checked and otherwise without effect: request bodies are streamed, and never written to files.",
+        set: |_, _| Ok(()),
+    },
+    Row {
+        name: "client_body_in_file_only",
+        contexts: ALL,
+        args: Args::exactly(&[Value::OneOf(&["on", "clean", "off"])], "on | clean | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Only `off`: request bodies are never written to files.",
+        set: |_, given| match given.text(0) {
+            "off" => Ok(()),
+            _ => Err(given.error(0, "request bodies in files are known to nginx, not built in fairlead yet")),
+        },
+    },
+    Row {
+        name: "client_body_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "How long a client may be silent between two pieces of a request body; then it gets 408.",
+        set: |client, given| given.time(0).map(|time| client.body_timeout = time),
+    },
+    Row {
+        name: "send_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "How long a client may take nothing of a response that is being sent; then its connection is closed.",
+        set: |client, given| given.time(0).map(|time| client.send_timeout = time),
+    },
+    Row {
+        name: "lingering_close",
+        contexts: ALL,
+        args: Args::exactly(&[Value::OneOf(&["off", "on", "always"])], "off | on | always"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Before closing, reads and drops what a client still sends, so that it gets to see the response. \
+              `on` does so when more may come, `always` each time, `off` never.",
+        set: |client, given| {
+            client.lingering = match given.text(0) {
+                "off" => Lingering::Off,
+                "always" => Lingering::Always,
+                _ => Lingering::On,
+            };
+            Ok(())
+        },
+    },
+    Row {
+        name: "lingering_time",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("30s"),
+        doc: "How long a lingering close may last in all.",
+        set: |client, given| given.time(0).map(|time| client.lingering_time = time),
+    },
+    Row {
+        name: "lingering_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("5s"),
+        doc: "How long a lingering close waits for more bytes of the client.",
+        set: |client, given| given.time(0).map(|time| client.lingering_timeout = time),
+    },
+    Row {
+        name: "server_tokens",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Whether error pages and the `Server` field tell the version.",
+        set: server_tokens,
+    },
+    Row {
+        name: "tcp_nodelay",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Sets `TCP_NODELAY` on client connections: small writes leave at once.",
+        set: |client, given| given.flag(0).map(|on| client.tcp_nodelay = on),
+    },
+    Row {
+        name: "chunked_transfer_encoding",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Sends HTTP/1.1 responses of unknown length in chunks; `off` ends them by closing the connection.",
+        set: |client, given| given.flag(0).map(|on| client.chunked = on),
+    },
+    Row {
+        name: "reset_timedout_connection",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Resets connections that timed out (and those of `return 444`) instead of closing them: \
+              the kernel keeps nothing of them.",
+        set: |client, given| given.flag(0).map(|on| client.reset_timedout = on),
+    },
+    Row {
+        name: "absolute_redirect",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Makes redirects of our own absolute (`http://host/path`); `off` sends the path alone.",
+        set: |client, given| given.flag(0).map(|on| client.absolute_redirect = on),
+    },
+    Row {
+        name: "port_in_redirect",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Adds the port to absolute redirects when it is not the scheme's own.",
+        set: |client, given| given.flag(0).map(|on| client.port_in_redirect = on),
+    },
+    Row {
+        name: "server_name_in_redirect",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Uses the first `server_name` in absolute redirects; `off` uses the host the client asked for.",
+        set: |client, given| given.flag(0).map(|on| client.server_name_in_redirect = on),
+    },
+];
+
+fn server_tokens(client: &mut Settings, given: &Given<'_>) -> Result<(), fairlead_conf::Diagnostic> {
+    client.server_tokens = match given.text(0) {
+        "on" => true,
+        "off" => false,
+        other => {
+            let message = format!("\"{other}\" of \"server_tokens\" is known to nginx, not built in fairlead yet");
+            return Err(given.error(0, message).help("it must be \"on\" or \"off\""));
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! `root`, `alias`, `index`, `types` and what else files are served by.
+
+use crate::directives::{ALL, LOCATION};
+use crate::plan::{Modified, Types};
+use crate::route::Kind;
+use crate::settings::LocationBlock;
+use crate::variables::{self, Variable};
+use fairlead_conf::{Args, Block, Diagnostic, Directive, Given, Piece, Repeat, Template, Value};
+use std::sync::Arc;
+
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub root: Root,
+    pub index: Vec<Template<Variable>>,
+    /// `types` as a block gave them: a block replaces them whole.
+    pub types: Arc<Vec<(Box<str>, Box<str>)>>,
+    pub default_type: Box<str>,
+    pub etag: bool,
+    pub if_modified_since: Modified,
+    pub max_ranges: Option<u64>,
+    pub log_not_found: bool,
+}
+
+/// `root` or `alias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub path: Template<Variable>,
+    /// `alias`: how much of the path it replaces; `usize::MAX` is all of it.
+    pub alias: Option<usize>,
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root { path: Template { pieces: Vec::new() }, alias: None }
+    }
+}
+
+type Row = Directive<Settings>;
+
+pub(crate) const DIRECTIVES: &[Row] = &[
+    Row {
+        name: "root",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Template], "path"),
+        repeat: Repeat::Once,
+        default: Some("html"),
+        doc: "Folder that paths are looked up in: with `root /data;` the path `/i/a.png` is the file `/data/i/a.png`. \
+              Relative to the prefix.",
+        set: |files, given| {
+            let path = folder(given)?;
+            files.root = Root { path, alias: None };
+            Ok(())
+        },
+    },
+    Row {
+        name: "index",
+        contexts: ALL,
+        args: Args::at_least(1, &[Value::Template], "file …"),
+        repeat: Repeat::List(|files| files.index.clear()),
+        default: Some("index.html"),
+        doc: "Files that answer for a folder, tried in order; the request goes on as if its path named the file.",
+        set: |files, given| {
+            for (index, word) in given.words().iter().enumerate() {
+                if word.text.is_empty() {
+                    return Err(given.error(index, "index \"\" in \"index\" directive is invalid"));
+                }
+                files.index.push(variables::compile(word, given.cx)?);
+            }
+            Ok(())
+        },
+    },
+    Row {
+        name: "types",
+        contexts: ALL,
+        args: Args::none().with_block(),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Content types by file name extension, in any case: `types { text/html html htm; }`. \
+              Without one: html, gif and jpg.",
+        set: |files, given| types(given).map(|types| files.types = Arc::new(types)),
+    },
+    Row {
+        name: "default_type",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "mime-type"),
+        repeat: Repeat::Once,
+        default: Some("text/plain"),
+        doc: "Content type of files (and of the text of `return`) whose extension is in no `types`.",
+        set: |files, given| {
+            files.default_type = given.text(0).into();
+            Ok(())
+        },
+    },
+    Row {
+        name: "etag",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Sends an `ETag` with files, made of their time and length.",
+        set: |files, given| given.flag(0).map(|on| files.etag = on),
+    },
+    Row {
+        name: "if_modified_since",
+        contexts: ALL,
+        args: Args::exactly(&[Value::OneOf(&["off", "exact", "before"])], "off | exact | before"),
+        repeat: Repeat::Once,
+        default: Some("exact"),
+        doc: "When a file counts as unmodified (304): its time is exactly that of `If-Modified-Since`, \
+              or not after it (`before`); `off` ignores the field.",
+        set: |files, given| {
+            files.if_modified_since = match given.text(0) {
+                "off" => Modified::Off,
+                "before" => Modified::Before,
+                _ => Modified::Exact,
+            };
+            Ok(())
+        },
+    },
+    Row {
+        name: "max_ranges",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(0..=i64::MAX)], "number"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "How many ranges of a file a request may ask for; with more, or with `0`, it gets the whole file. \
+              More than one range at once is always answered with the whole file.",
+        set: |files, given| given.int(0).map(|number| files.max_ranges = Some(number.unsigned_abs())),
+    },
+    Row {
+        name: "log_not_found",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Writes an error log line for each file that is not found.",
+        set: |files, given| given.flag(0).map(|on| files.log_not_found = on),
+    },
+];
+
+pub(crate) const ALIAS: &[Directive<LocationBlock>] = &[Directive {
+    name: "alias",
+    contexts: LOCATION,
+    args: Args::exactly(&[Value::Template], "path"),
+    repeat: Repeat::Once,
+    default: None,
+    doc: "Takes the place of the location's prefix in the path: with `location /i/ { alias /data/; }` the path \
+          `/i/a.png` is the file `/data/a.png`. In a regex location it is the whole file name.",
+    set: |location, given| {
+        let path = folder(given)?;
+        let replaced = match location.name.kind {
+            Kind::Regex(_) => usize::MAX,
+            Kind::Exact | Kind::Prefix | Kind::FinalPrefix => location.name.text.len(),
+        };
+        Arc::make_mut(&mut location.inherited.files).root = Root { path, alias: Some(replaced) };
+        Ok(())
+    },
+}];
+
+/// An error when a location has both: the second one is refused.
+pub(crate) fn root_and_alias(block: &Block) -> Option<Diagnostic> {
+    let mut both = block.statements.iter().filter(|statement| matches!(&*statement.name.text, "root" | "alias"));
+    let first = both.next()?;
+    let second = both.find(|statement| statement.name.text != first.name.text)?;
+    let (first, second) = (&first.name, &second.name);
+    let message =
+        format!("\"{}\" directive is duplicate, \"{}\" directive was specified earlier", second.text, first.text);
+    Some(Diagnostic::error(second.span, message))
+}
+
+fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
+    let name = &given.statement.name.text;
+    if given.text(0).contains("$document_root") || given.text(0).contains("${document_root") {
+        return Err(given.error(0, format!("the $document_root variable may not be used in the \"{name}\" directive")));
+    }
+    let mut path = variables::compile(given.word(0), given.cx)?;
+    // nginx takes one final slash off `root`: paths begin with one.
+    if &**name == "root"
+        && let Some(Piece::Text(last)) = path.pieces.last_mut()
+        && let Some(short) = last.strip_suffix('/')
+    {
+        *last = short.into();
+    }
+    Ok(path)
+}
+
+fn types(given: &Given<'_>) -> Result<Vec<(Box<str>, Box<str>)>, Diagnostic> {
+    let mut types: Vec<(Box<str>, Box<str>)> = Vec::new();
+    let mut seen = ahash::AHashMap::new();
+    for statement in &given.block().statements {
+        if statement.block.is_some() || statement.args.is_empty() {
+            let message = format!("\"{}\" must be followed by file name extensions", statement.name.text);
+            return Err(Diagnostic::error(statement.name.span, message));
+        }
+        for extension in &statement.args {
+            let key: Box<str> = extension.text.to_ascii_lowercase().into();
+            match seen.get(&key) {
+                None => {
+                    seen.insert(key.clone(), types.len());
+                    types.push((key, statement.name.text.clone()));
+                }
+                Some(&index) => {
+                    let message = format!(
+                        "duplicate extension \"{}\", content type: \"{}\"",
+                        extension.text, statement.name.text
+                    );
+                    given.cx.report(Diagnostic::warning(extension.span, message));
+                    if let Some(entry) = types.get_mut(index) {
+                        entry.1 = statement.name.text.clone();
+                    }
+                }
+            }
+        }
+    }
+    Ok(types)
+}
+
+/// The types in force: what was written, or nginx's three.
+pub(crate) fn compile_types(settings: &Settings) -> Types {
+    let written = settings.types.iter().cloned();
+    let builtin = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+    let by_extension = if settings.types.is_empty() {
+        builtin.iter().map(|(extension, name)| ((*extension).into(), (*name).into())).collect()
+    } else {
+        written.collect()
+    };
+    Types { by_extension, default: settings.default_type.clone() }
+}

@@ -1,0 +1,87 @@
+//! Variables of the client's connection.
+
+use super::{Row, push, push_seconds, push_text};
+use crate::exchange::Exchange;
+use fairlead_core::clock::tick;
+use fairlead_core::net::Address;
+use std::net::{IpAddr, SocketAddr};
+
+macro_rules! row {
+    ($name:literal, $doc:literal, $value:expr) => {
+        Row { name: $name, doc: $doc, value: $value }
+    };
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row!("remote_addr", "The client's address; `unix:` for a Unix socket.", |x, out| push_host(
+        &x.connection.client,
+        out
+    )),
+    row!("binary_remote_addr", "The client's address as 4 or 16 bytes.", |x, out| match x.connection.client.ip() {
+        Some(IpAddr::V4(ip)) => push(Some(&ip.octets()), out),
+        Some(IpAddr::V6(ip)) => push(Some(&ip.octets()), out),
+        None => push(Some(b"unix:"), out),
+    }),
+    row!("remote_port", "The client's port.", |x, out| push_port(&x.connection.client, out)),
+    row!("server_addr", "The address the client used.", |x, out| push_host(&x.connection.local, out)),
+    row!("server_port", "The port the client used.", |x, out| push_port(&x.connection.local, out)),
+    row!("connection", "Number of the connection, unique in the process.", |x, out| push_text(
+        x.connection.number,
+        out
+    )),
+    row!("connection_requests", "Requests over this connection so far, this one included.", |x, out| push_text(
+        x.requests, out
+    )),
+    row!("connection_time", "Seconds since the connection was accepted, to the millisecond.", |x, out| {
+        push_seconds(super::upstream::millis(tick().since(x.connection.started)), out)
+    }),
+    row!("pipe", "`p` when the request came pipelined behind another, else `.`.", |x, out| {
+        push(Some(if x.pipelined { b"p" } else { b"." }), out)
+    }),
+    row!("proxy_protocol_addr", "The client's address as the PROXY protocol header says.", |x, out| {
+        proxied(x).is_some_and(|(client, _)| push_text(client.ip(), out))
+    }),
+    row!("proxy_protocol_port", "The client's port as the PROXY protocol header says.", |x, out| {
+        proxied(x).is_some_and(|(client, _)| push_text(client.port(), out))
+    }),
+    row!("proxy_protocol_server_addr", "The server's address as the PROXY protocol header says.", |x, out| {
+        proxied(x).is_some_and(|(_, server)| push_text(server.ip(), out))
+    }),
+    row!("proxy_protocol_server_port", "The server's port as the PROXY protocol header says.", |x, out| {
+        proxied(x).is_some_and(|(_, server)| push_text(server.port(), out))
+    }),
+    row!(
+        "proxy_add_x_forwarded_for",
+        "The `X-Forwarded-For` field of the request with `$remote_addr` appended after a comma.",
+        |x, out| {
+            let before = out.len();
+            for (name, value) in x.request.fields() {
+                if name.eq_ignore_ascii_case(b"x-forwarded-for") {
+                    out.extend_from_slice(value);
+                    out.extend_from_slice(b", ");
+                }
+            }
+            push_host(&x.connection.client, out) || out.len() > before
+        }
+    ),
+];
+
+fn proxied(exchange: &Exchange) -> Option<(SocketAddr, SocketAddr)> {
+    exchange.connection.proxy_header.as_ref()?.addresses
+}
+
+fn push_host(address: &Address, out: &mut Vec<u8>) -> bool {
+    match address {
+        Address::Ip(address) => push_text(address.ip(), out),
+        Address::Unix(path) if path.as_os_str().is_empty() => push(Some(b"unix:"), out),
+        Address::Unix(path) => push_text(format_args!("unix:{}", path.display()), out),
+    }
+}
+
+/// Empty for a Unix socket.
+fn push_port(address: &Address, out: &mut Vec<u8>) -> bool {
+    match address.port() {
+        Some(port) => push_text(port, out),
+        None => true,
+    }
+}

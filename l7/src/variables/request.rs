@@ -1,0 +1,161 @@
+//! Variables of the request and of the response as the client gets it.
+
+use super::{Row, push, push_seconds, push_text};
+use crate::content::{file_name, folder};
+use crate::exchange::Exchange;
+use crate::h1::{Known, RequestBody, Version};
+use fairlead_core::clock::{self, tick, unix_millis};
+
+/// The nginx whose configuration and variables these are.
+const NGINX_VERSION: &str = "1.31.5";
+
+macro_rules! row {
+    ($name:literal, $doc:literal, $value:expr) => {
+        Row { name: $name, doc: $doc, value: $value }
+    };
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row!("args", "The query: what follows the question mark.", |x, out| push(query(x), out)),
+    row!("query_string", "The same as `$args`.", |x, out| push(query(x), out)),
+    row!("is_args", "`?` when there is a query, else empty.", |x, out| {
+        push(Some(if query(x).is_some_and(|query| !query.is_empty()) { b"?" } else { b"" }), out)
+    }),
+    row!(
+        "uri",
+        "The path decoded and normalised, without the query; changes on the way to an index file.",
+        |x, out| { push(Some(&x.uri), out) }
+    ),
+    row!("document_uri", "The same as `$uri`.", |x, out| push(Some(&x.uri), out)),
+    row!("request_uri", "Path and query as the client sent them.", |x, out| push(Some(x.request.target_bytes()), out)),
+    row!("request", "The whole request line.", |x, out| push(not_empty(x.request.line_bytes()), out)),
+    row!("request_method", "`GET`, `POST`, …", |x, out| push(not_empty(x.request.method_bytes()), out)),
+    row!("server_protocol", "`HTTP/1.0`, `HTTP/1.1`.", |x, out| {
+        push(
+            Some(match x.request.version {
+                Version::Http09 => b"HTTP/0.9",
+                Version::Http10 => b"HTTP/1.0",
+                Version::Http11 => b"HTTP/1.1",
+            }),
+            out,
+        )
+    }),
+    row!(
+        "host",
+        "Host of the request line, or of the `Host` field, or the server's name; lower case, without port.",
+        |x, out| { push(Some(if x.host.is_empty() { x.server.name.as_bytes() } else { &x.host }), out) }
+    ),
+    row!("scheme", "`http`.", |_, out| push(Some(b"http"), out)),
+    row!("https", "`on` over TLS, else empty.", |_, out| push(Some(b""), out)),
+    row!("content_length", "The `Content-Length` field of the request.", |x, out| match x.request.framing {
+        RequestBody::Length(length) => push_text(length, out),
+        RequestBody::None | RequestBody::Chunked => push(x.request.known(Known::ContentLength), out),
+    }),
+    row!("content_type", "The `Content-Type` field of the request.", |x, out| push(
+        x.request.known(Known::ContentType),
+        out
+    )),
+    row!("remote_user", "The user name of Basic authentication.", |x, out| push(remote_user(x).as_deref(), out)),
+    row!("request_id", "32 random hexadecimal digits, the same through the whole request.", |x, out| {
+        push_text(format_args!("{:032x}", x.id.number()), out)
+    }),
+    row!("request_length", "Bytes of request line, fields and body.", |x, out| push_text(x.request_length, out)),
+    row!("request_time", "Seconds since the first byte of the request, to the millisecond.", |x, out| {
+        push_seconds(super::upstream::millis(tick().since(x.started)), out)
+    }),
+    row!("request_completion", "`OK` when the client got the whole response, else empty.", |x, out| {
+        push(Some(if x.completed { b"OK" } else { b"" }), out)
+    }),
+    row!("request_filename", "The file that the path leads to.", |x, out| push(file_name(x).as_deref(), out)),
+    row!("document_root", "`root` or `alias` of the location.", |x, out| push(Some(&folder(x)), out)),
+    row!("status", "Status of the response.", |x, out| match (x.status, x.request.version) {
+        (0, Version::Http09) => push(Some(b"009"), out),
+        (status, _) => push_text(format_args!("{status:03}"), out),
+    }),
+    row!("bytes_sent", "Bytes sent to the client.", |x, out| push_text(x.bytes_sent, out)),
+    row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_text(x.body_bytes_sent, out)),
+    row!("server_name", "The first name of the server that took the request.", |x, out| push(
+        Some(x.server.name.as_bytes()),
+        out
+    )),
+    row!("msec", "Now: seconds since 1970, to the millisecond.", |_, out| push_seconds(unix_millis(), out)),
+    row!("time_local", "Now, as logs write it: `20/Nov/2026:20:01:02 +0000`.", |_, out| {
+        clock::push_time_local(out);
+        true
+    }),
+    row!("time_iso8601", "Now: `2026-11-20T20:01:02+00:00`.", |_, out| {
+        clock::push_time_iso8601(out);
+        true
+    }),
+    row!("nginx_version", "The nginx whose configuration language this is.", |_, out| push(
+        Some(NGINX_VERSION.as_bytes()),
+        out
+    )),
+    row!("hostname", "The machine's name.", |_, out| push(Some(hostname().as_bytes()), out)),
+    row!("pid", "Number of the worker process.", |_, out| push_text(std::process::id(), out)),
+];
+
+pub(super) fn query(exchange: &Exchange) -> Option<&[u8]> {
+    exchange.args.map(|args| args.of(&exchange.request.buffer))
+}
+
+fn not_empty(text: &[u8]) -> Option<&[u8]> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn hostname() -> &'static str {
+    static NAME: std::sync::OnceLock<Box<str>> = std::sync::OnceLock::new();
+    NAME.get_or_init(crate::settings::names::hostname)
+}
+
+/// RFC 7617: base64 of `user:password`.
+fn remote_user(exchange: &Exchange) -> Option<Vec<u8>> {
+    let credentials = exchange.request.header(b"authorization")?;
+    let (scheme, encoded) = credentials.split_at_checked(b"Basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let decoded = decode_base64(encoded.trim_ascii())?;
+    let colon = memchr::memchr(b':', &decoded)?;
+    decoded.get(..colon).filter(|user| !user.is_empty()).map(<[u8]>::to_vec)
+}
+
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    if text.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for group in text.chunks(4) {
+        let bits = group.iter().try_fold(0u32, |bits, &byte| Some(bits << 6 | sextet(byte)?))?;
+        let missing = 4 - group.len();
+        let [_, bytes @ ..] = (bits << (6 * missing)).to_be_bytes();
+        out.extend_from_slice(bytes.get(..3 - missing).unwrap_or_default());
+    }
+    Some(out)
+}
+
+fn sextet(byte: u8) -> Option<u32> {
+    Some(u32::from(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_every_length_decodes() {
+        for (text, plain) in [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWJj", "abc"), ("YTpi", "a:b"), ("YQ", "a")] {
+            assert_eq!(decode_base64(text.as_bytes()).as_deref(), Some(plain.as_bytes()), "{text}");
+        }
+        assert_eq!(decode_base64(b"Y"), None);
+        assert_eq!(decode_base64(b"Y!=="), None);
+    }
+}

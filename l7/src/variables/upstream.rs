@@ -1,0 +1,85 @@
+//! Variables of the peers that were tried: one element per try.
+
+use super::{Row, push, push_seconds, push_text};
+use crate::exchange::{Attempt, Exchange};
+use crate::plan::Content;
+use std::time::Duration;
+
+macro_rules! row {
+    ($name:literal, $doc:literal, $value:expr) => {
+        Row { name: $name, doc: $doc, value: $value }
+    };
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row!(
+        "upstream_addr",
+        "Addresses of the peers that were tried, with commas between: `10.0.0.1:80, 10.0.0.2:80`. \
+        The group's name when no peer was left.",
+        |x, out| { list(x, out, |attempt, out| push(Some(peer_name(attempt).as_bytes()), out)) }
+    ),
+    row!("upstream_last_addr", "Address of the peer that was tried last.", |x, out| {
+        x.attempts.last().is_some_and(|attempt| push(Some(peer_name(attempt).as_bytes()), out))
+    }),
+    row!("upstream_status", "Statuses the peers answered; 502 or 504 where one did not.", |x, out| {
+        list(x, out, |attempt, out| attempt.status != 0 && push_text(attempt.status, out))
+    }),
+    row!("upstream_connect_time", "Seconds each connect took, to the millisecond.", |x, out| {
+        list(x, out, |attempt, out| seconds(attempt.connect_time, out))
+    }),
+    row!("upstream_header_time", "Seconds until each response's head was there.", |x, out| {
+        list(x, out, |attempt, out| seconds(attempt.header_time, out))
+    }),
+    row!("upstream_response_time", "Seconds until each response was there whole.", |x, out| {
+        list(x, out, |attempt, out| seconds(attempt.response_time, out))
+    }),
+    row!("upstream_response_length", "Body bytes of each response.", |x, out| {
+        list(x, out, |attempt, out| push_text(attempt.response_length, out))
+    }),
+    row!("upstream_bytes_sent", "Bytes sent to each peer.", |x, out| {
+        list(x, out, |attempt, out| push_text(attempt.bytes_sent, out))
+    }),
+    row!("upstream_bytes_received", "Bytes received from each peer.", |x, out| {
+        list(x, out, |attempt, out| push_text(attempt.bytes_received, out))
+    }),
+    row!("proxy_host", "Host, and port when it is not 80, of the `proxy_pass` in use.", |x, out| match proxy(x) {
+        Some(proxy) if x.proxy_host.is_empty() => push(Some(proxy.host.as_bytes()), out),
+        _ => !x.proxy_host.is_empty() && push(Some(&x.proxy_host), out),
+    }),
+    row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| push(
+        proxy(x).map(|proxy| proxy.port.as_bytes()),
+        out
+    )),
+];
+
+fn proxy(exchange: &Exchange) -> Option<&crate::proxy::Proxy> {
+    match &exchange.location.content {
+        Content::Proxy(proxy) => Some(proxy),
+        Content::Static => None,
+    }
+}
+
+fn peer_name(attempt: &Attempt) -> &str {
+    attempt.peer.as_ref().map_or(&*attempt.group, |peer| &*peer.name)
+}
+
+/// One element per try, `-` where it has none; nothing when no peer was asked.
+fn list(exchange: &Exchange, out: &mut Vec<u8>, push: impl Fn(&Attempt, &mut Vec<u8>) -> bool) -> bool {
+    for (index, attempt) in exchange.attempts.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b", ");
+        }
+        if !push(attempt, out) {
+            out.push(b'-');
+        }
+    }
+    !exchange.attempts.is_empty()
+}
+
+fn seconds(time: Option<u64>, out: &mut Vec<u8>) -> bool {
+    time.is_some_and(|millis| push_seconds(millis, out))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
