@@ -10,6 +10,8 @@ mod lease;
 mod peer;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tried;
 
 pub use balancer::{Balancer, Choice, NoPeer};

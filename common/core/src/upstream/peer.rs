@@ -85,8 +85,9 @@ impl Version {
         self.0.load(Ordering::Acquire)
     }
 
-    fn bump(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+    /// What it was before.
+    fn bump(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::AcqRel)
     }
 }
 
@@ -116,10 +117,9 @@ impl State {
         self.version.get()
     }
 
-    fn changed(&self) {
-        if let Some(version) = self.version.get() {
-            version.bump();
-        }
+    /// Tells all workers of the group; the version before that, if there is a group.
+    fn changed(&self) -> Option<u64> {
+        self.version.get().map(Version::bump)
     }
 }
 
@@ -225,32 +225,39 @@ impl Peer {
         self.state.active.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a failure; whether the peer is over `max_fails` now.
-    pub(crate) fn count_failure(&self, now: Tick) -> bool {
+    /// Counts a failure.
+    pub(crate) fn count_failure(&self, now: Tick) -> Failure {
         let fails = self.state.fails.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         self.state.accessed.store(now.0, Ordering::Release);
         self.state.checked.store(now.0, Ordering::Release);
-        if self.max_fails > 0 && fails == self.max_fails {
-            self.state.changed();
+        let crossed = self.max_fails > 0 && fails == self.max_fails;
+        Failure {
+            over: self.max_fails > 0 && fails >= self.max_fails,
+            changed: if crossed { self.state.changed() } else { None },
         }
-        self.max_fails > 0 && fails >= self.max_fails
     }
 
-    /// A use went well: a peer tried after its last failure is live again. Whether that changed anything.
-    pub(crate) fn count_success(&self) -> bool {
+    /// A use went well: a peer that was tried after its last failure is live again. The version that
+    /// this has changed, when the peer was unavailable before.
+    pub(crate) fn count_success(&self) -> Option<u64> {
         let state = &self.state;
         if state.fails.load(Ordering::Acquire) == 0
             || state.accessed.load(Ordering::Acquire) >= state.checked.load(Ordering::Acquire)
         {
-            return false;
+            return None;
         }
         let fails = state.fails.swap(0, Ordering::AcqRel);
-        let was_failed = self.max_fails > 0 && fails >= self.max_fails;
-        if was_failed {
-            state.changed();
-        }
-        was_failed
+        let was_over = self.max_fails > 0 && fails >= self.max_fails;
+        if was_over { state.changed() } else { None }
     }
+}
+
+/// What a failure has done to a peer.
+pub(crate) struct Failure {
+    /// It is over `max_fails`.
+    pub over: bool,
+    /// The group's version before, when this failure was the one that made it so.
+    pub changed: Option<u64>,
 }
 
 fn sid(name: &str) -> Box<str> {

@@ -1,6 +1,7 @@
 //! The parameters of `server` and of `sticky`.
 
 use crate::upstream::{Method, Server, Sticky};
+use fairlead_conf::value::parse_time;
 use fairlead_conf::{Contexts, Diagnostic, Given, Param, Value, Word};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagno
     server.max_conns = number(given, "max_conns", 0)?.unwrap_or(server.max_conns);
     server.max_fails = number(given, "max_fails", 0)?.unwrap_or(server.max_fails);
     if let Some(word) = given.param(1, "fail_timeout") {
-        server.fail_timeout = time(&word.text).ok_or_else(|| invalid(given, "fail_timeout"))?;
+        server.fail_timeout = parse_time(&word.text).ok_or_else(|| invalid(given, "fail_timeout"))?;
     }
     server.default_port = given.context.contains(Contexts::UPSTREAM).then_some(80);
     server.backup = given.param(1, "backup").is_some();
@@ -96,7 +97,7 @@ fn expires(given: &Given<'_>, word: &Word) -> Result<Option<Duration>, Diagnosti
     if &*word.text == "max" {
         return Ok(None);
     }
-    time(&word.text).map(Some).ok_or_else(|| invalid(given, "expires"))
+    parse_time(&word.text).map(Some).ok_or_else(|| invalid(given, "expires"))
 }
 
 fn number(given: &Given<'_>, name: &str, least: u32) -> Result<Option<u32>, Diagnostic> {
@@ -123,18 +124,4 @@ fn place_of(given: &Given<'_>, name: &str) -> fairlead_conf::Span {
 /// The whole word of a parameter.
 fn written<'a>(given: &Given<'a>, name: &str) -> Option<&'a Word> {
     given.words().iter().skip(1).find(|word| word.text.split('=').next() == Some(name))
-}
-
-fn time(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = digits.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).map(Duration::from_millis)
 }

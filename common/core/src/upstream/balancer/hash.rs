@@ -1,11 +1,7 @@
 //! `hash KEY`: nginx's modulo hash (as Cache::Memcached's), and the CRC32 that
 //! it shares with the consistent one.
 
-use super::MAX_TRIES;
-use super::round_robin::Rotation;
-use crate::clock::Tick;
-use crate::upstream::Tried;
-use crate::upstream::group::Weights;
+use super::search::Search;
 
 /// Where one request's hash has got to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,23 +15,17 @@ pub(in crate::upstream) struct Rehash {
 }
 
 /// The peer that `key` belongs to, or the next one by hash; `None` leaves the pick to round robin.
-pub(super) fn pick(
-    rotation: &mut Rotation,
-    weights: &Weights,
-    key: &[u8],
-    now: Tick,
-    tried: &mut Tried,
-) -> Option<usize> {
-    while tried.rehash.tries <= MAX_TRIES {
-        let at = &mut tried.rehash;
+pub(super) fn pick(mut search: Search<'_>, key: &[u8]) -> Option<usize> {
+    while search.goes_on() {
+        let at = &mut search.tried.rehash;
         let round = crc32_of_round(at.rounds, key);
         at.hash = at.hash.wrapping_add((round >> 16) & 0x7fff);
         at.rounds += 1;
-        let member = weights.find(u64::from(at.hash) % weights.total().max(1));
-        if !tried.holds(member) && rotation.take_found(member, now) {
+        let offset = u64::from(at.hash);
+        let member = search.under(offset);
+        if let Some(member) = search.take(member) {
             return Some(member);
         }
-        tried.rehash.tries += 1;
     }
     None
 }

@@ -1,33 +1,21 @@
 //! `ip_hash`: clients of one IPv4 /24, or one IPv6 address, share a peer.
 
-use super::MAX_TRIES;
-use super::round_robin::Rotation;
-use crate::clock::Tick;
-use crate::upstream::Tried;
-use crate::upstream::group::Weights;
+use super::search::Search;
 use std::net::IpAddr;
 
 const SEED: u32 = 89;
 
 /// The peer that the client's address belongs to, or the next one by hash; `None` leaves the pick
 /// to round robin.
-pub(super) fn pick(
-    rotation: &mut Rotation,
-    weights: &Weights,
-    client: Option<IpAddr>,
-    now: Tick,
-    tried: &mut Tried,
-) -> Option<usize> {
-    let mut hash = if tried.rehash.started { tried.rehash.hash } else { SEED };
-    while tried.rehash.tries <= MAX_TRIES {
+pub(super) fn pick(mut search: Search<'_>, client: Option<IpAddr>) -> Option<usize> {
+    let mut hash = if search.tried.rehash.started { search.tried.rehash.hash } else { SEED };
+    while search.goes_on() {
         hash = round(hash, client);
-        let member = weights.find(u64::from(hash) % weights.total().max(1));
-        if !tried.holds(member) && rotation.take_found(member, now) {
-            tried.rehash.hash = hash;
-            tried.rehash.started = true;
+        if let Some(member) = search.take(search.under(u64::from(hash))) {
+            search.tried.rehash.hash = hash;
+            search.tried.rehash.started = true;
             return Some(member);
         }
-        tried.rehash.tries += 1;
     }
     None
 }

@@ -15,6 +15,7 @@ pub(super) const MAX_CORRECTIONS: usize = 8;
 impl Rotation {
     /// Reads how many uses of a member are in progress; whether that was news.
     pub(super) fn learn_load(&mut self, member: usize) -> bool {
+        self.count_looks(1);
         let it = &mut self.members[member];
         let conns = it.peer.state.active.load(Ordering::Relaxed);
         if conns == it.conns {

@@ -10,6 +10,7 @@ mod ketama;
 mod least_conn;
 mod random;
 mod round_robin;
+mod search;
 #[cfg(test)]
 mod tests;
 mod tournament;
@@ -21,6 +22,7 @@ use crate::clock::Tick;
 use crate::upstream::{Group, Lease, Method, Peer, Tried};
 use random::Dice;
 use round_robin::Rotation;
+use search::Search;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -54,11 +56,8 @@ struct View {
     primary: Rotation,
     backup: Option<Rotation>,
     /// `hash … consistent`: the servers that have several addresses.
-    servers: Vec<Option<Rotation>>,
+    servers: Vec<Rotation>,
     dice: Dice,
-    /// The group's version as it was last looked at, and when.
-    seen: u64,
-    synced: Tick,
 }
 
 impl Balancer {
@@ -68,16 +67,13 @@ impl Balancer {
         let primaries = group.primaries();
         let rotation = |from: usize, to: usize| {
             let members = group.peers.iter().cloned().enumerate().skip(from).take(to - from);
-            Rotation::new(members, by_load)
+            Rotation::new(members, by_load, group.version())
         };
         let view = View {
             primary: rotation(0, primaries),
             backup: (group.peers.len() > primaries).then(|| rotation(primaries, group.peers.len())),
-            servers: group.ring().map(|ring| ring.rotations(&group.peers)).unwrap_or_default(),
+            servers: group.ring().map(|ring| ring.rotations(&group.peers, group.version())).unwrap_or_default(),
             dice: Dice::new(seed),
-            // What the peers' states say already is looked at by the first pick.
-            seen: u64::MAX,
-            synced: Tick(u64::MAX),
         };
         Rc::new(Balancer { group, view: RefCell::new(view) })
     }
@@ -104,11 +100,9 @@ impl Balancer {
     }
 
     pub(super) fn succeeded(&self, index: usize, now: Tick) {
-        if let Some(peer) = self.accounted(index)
-            && peer.count_success()
-        {
+        if let Some(changed) = self.accounted(index).and_then(Peer::count_success) {
             let mut view = self.view.borrow_mut();
-            view.note_own_change(&self.group);
+            view.note_own_change(changed);
             view.each(&self.group, index, |rotation, member| rotation.look(member, now));
         }
     }
@@ -116,17 +110,13 @@ impl Balancer {
     pub(super) fn failed(&self, index: usize, now: Tick) -> bool {
         let Some(peer) = self.group.peers.get(index) else { return false };
         peer.state.failures.add(1);
-        if self.accounted(index).is_none() {
-            return false;
-        }
-        let version = self.group.version().load();
-        let over = peer.count_failure(now);
+        let Some(failure) = self.accounted(index).map(|peer| peer.count_failure(now)) else { return false };
         let mut view = self.view.borrow_mut();
-        if self.group.version().load() != version {
-            view.note_own_change(&self.group);
+        if let Some(changed) = failure.changed {
+            view.note_own_change(changed);
         }
         view.each(&self.group, index, |rotation, member| rotation.failed(member, now));
-        over
+        failure.over
     }
 
     pub(super) fn released(&self, index: usize) {
@@ -137,6 +127,14 @@ impl Balancer {
         }
     }
 
+    /// Matches played and members looked at so far.
+    #[cfg(test)]
+    fn steps(&self) -> u64 {
+        let view = self.view.borrow();
+        let all = [Some(&view.primary), view.backup.as_ref()].into_iter().flatten();
+        all.chain(&view.servers).map(|rotation| rotation.looks + rotation.tournament.steps).sum()
+    }
+
     /// A peer whose failures count: the only one of a group is never held unavailable.
     fn accounted(&self, index: usize) -> Option<&Peer> {
         if self.group.only().is_some() { None } else { self.group.peers.get(index).map(Arc::as_ref) }
@@ -145,10 +143,10 @@ impl Balancer {
 
 impl View {
     fn pick(&mut self, group: &Group, choice: &Choice<'_>, tried: &mut Tried) -> Option<usize> {
-        self.catch_up(group, choice.now, false);
+        self.primary.catch_up(choice.now);
         let found = self.pick_known(group, choice, tried);
         // Nobody, and something has changed within this tick: it may be the one.
-        if found.is_none() && self.catch_up(group, choice.now, true) {
+        if found.is_none() && self.resync(choice.now) {
             return self.pick_known(group, choice, tried);
         }
         found
@@ -164,6 +162,7 @@ impl View {
             }
         }
         let backup = self.backup.as_mut()?;
+        backup.catch_up(choice.now);
         let base = group.primaries();
         if tried.on_backup || choice.sid.is_some() {
             let mut sticky = group.with_sid(choice.sid).filter(|index| *index >= base);
@@ -192,50 +191,33 @@ impl View {
     }
 
     fn pick_primary(&mut self, group: &Group, choice: &Choice<'_>, tried: &mut Tried) -> Option<usize> {
-        let (now, weights) = (choice.now, group.weights());
-        let primary = &mut self.primary;
+        let now = choice.now;
+        let search = Search { rotation: &mut self.primary, weights: group.weights(), now, tried };
         let found = match &group.method {
             Method::RoundRobin | Method::LeastConn => None,
             Method::Hash { .. } if choice.key.is_empty() => None,
             Method::Hash { consistent: true, .. } => {
-                let ring = group.ring()?;
-                ketama::pick((primary, &mut self.servers), ring, choice.key, now, tried)
+                group.ring().and_then(|ring| ketama::pick(search, &mut self.servers, ring, choice.key))
             }
             // One primary peer leaves nothing to choose by hash or by chance.
             _ if group.primaries() < 2 => None,
-            Method::Hash { consistent: false, .. } => hash::pick(primary, weights, choice.key, now, tried),
-            Method::IpHash => ip_hash::pick(primary, weights, choice.client, now, tried),
-            Method::Random { two: false } => random::pick(primary, weights, &mut self.dice, now, tried),
-            Method::Random { two: true } => random::pick_two(primary, weights, &mut self.dice, now, tried),
+            Method::Hash { consistent: false, .. } => hash::pick(search, choice.key),
+            Method::IpHash => ip_hash::pick(search, choice.client),
+            Method::Random { two: false } => random::pick(search, &mut self.dice),
+            Method::Random { two: true } => random::pick_two(search, &mut self.dice),
         };
         found.or_else(|| self.primary.pick(now, tried))
     }
 
-    /// Looks at all peers when some worker has changed the availability of any, once a tick unless
-    /// `pressed`. Whether it did.
-    fn catch_up(&mut self, group: &Group, now: Tick, pressed: bool) -> bool {
-        let version = group.version().load();
-        let resync = version != self.seen && (pressed || now != self.synced);
-        if resync {
-            self.seen = version;
-            self.synced = now;
-        }
-        let all = [Some(&mut self.primary), self.backup.as_mut()];
-        for rotation in all.into_iter().flatten().chain(self.servers.iter_mut().flatten()) {
-            if resync {
-                rotation.resync(now);
-            }
-            if !pressed {
-                rotation.catch_up(now);
-            }
-        }
-        resync
+    fn resync(&mut self, now: Tick) -> bool {
+        let primary = self.primary.resync(now);
+        self.backup.as_mut().is_some_and(|backup| backup.resync(now)) || primary
     }
 
-    /// The change that this worker has just made needs no looking at all peers.
-    fn note_own_change(&mut self, group: &Group) {
-        if group.version().load() == self.seen.wrapping_add(1) {
-            self.seen = self.seen.wrapping_add(1);
+    fn note_own_change(&mut self, changed: u64) {
+        self.primary.note_own_change(changed);
+        if let Some(backup) = &mut self.backup {
+            backup.note_own_change(changed);
         }
     }
 
@@ -249,8 +231,8 @@ impl View {
                 }
             }
         }
-        if let Some((server, place)) = group.ring().and_then(|ring| ring.place_of(index))
-            && let Some(Some(addresses)) = self.servers.get_mut(server)
+        if let Some((rotation, place)) = group.ring().and_then(|ring| ring.place_of(index))
+            && let Some(addresses) = self.servers.get_mut(rotation)
         {
             act(addresses, place);
         }

@@ -2,11 +2,8 @@
 //!
 //! Randomness is the balancer's own small generator, seeded from outside.
 
-use super::MAX_TRIES;
 use super::round_robin::Rotation;
-use crate::clock::Tick;
-use crate::upstream::Tried;
-use crate::upstream::group::Weights;
+use super::search::Search;
 use std::sync::atomic::Ordering;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough to spread load, and nothing to keep secrets with.
@@ -29,46 +26,33 @@ impl Dice {
 }
 
 /// One by chance; `None` leaves the pick to round robin.
-pub(super) fn pick(
-    rotation: &mut Rotation,
-    weights: &Weights,
-    dice: &mut Dice,
-    now: Tick,
-    tried: &mut Tried,
-) -> Option<usize> {
-    while tried.rehash.tries <= MAX_TRIES {
-        let member = weights.find(dice.roll(weights.total()));
-        if !tried.holds(member) && rotation.take_found(member, now) {
+pub(super) fn pick(mut search: Search<'_>, dice: &mut Dice) -> Option<usize> {
+    while search.goes_on() {
+        let member = search.under(dice.roll(search.weights.total()));
+        if let Some(member) = search.take(member) {
             return Some(member);
         }
-        tried.rehash.tries += 1;
     }
     None
 }
 
 /// The one of two by chance that has fewer uses in progress for its weight.
-pub(super) fn pick_two(
-    rotation: &mut Rotation,
-    weights: &Weights,
-    dice: &mut Dice,
-    now: Tick,
-    tried: &mut Tried,
-) -> Option<usize> {
+pub(super) fn pick_two(mut search: Search<'_>, dice: &mut Dice) -> Option<usize> {
     let mut one = None;
-    while tried.rehash.tries <= MAX_TRIES {
-        let member = weights.find(dice.roll(weights.total()));
-        let fits = one != Some(member) && !tried.holds(member) && rotation.members[member].peer.fitness(now).is_ok();
+    while search.goes_on() {
+        let member = search.under(dice.roll(search.weights.total()));
+        let peer = &search.rotation.members[member].peer;
+        let fits = one != Some(member) && !search.tried.holds(member) && peer.fitness(search.now).is_ok();
         match one {
-            _ if !fits => tried.rehash.tries += 1,
+            _ if !fits => search.miss(),
             None => one = Some(member),
             Some(other) => {
-                let member = if is_busier(rotation, member, other) { other } else { member };
-                if rotation.take_found(member, now) {
+                let member = if is_busier(search.rotation, member, other) { other } else { member };
+                if let Some(member) = search.take(member) {
                     return Some(member);
                 }
                 // Another worker was quicker.
                 one = None;
-                tried.rehash.tries += 1;
             }
         }
     }

@@ -10,13 +10,15 @@
 //! others wait aside with their current weight kept. A rotation holds one
 //! worker's weights; whether a peer may be picked is shared and looked up in
 //! the peer when it wins. What other workers change is noticed at the next
-//! tick ([`Rotation::resync`]), or when the peer wins; a place below
+//! tick (`places`), or when the peer wins; a place below
 //! `max_conns` that another worker frees, within `members / SWEEP` picks or,
 //! when nobody else is left, a tick.
 
+mod places;
+
 use super::tournament::{Load, Tournament};
 use crate::clock::Tick;
-use crate::upstream::peer::Unfit;
+use crate::upstream::peer::{Unfit, Version};
 use crate::upstream::{Peer, Tried};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -45,6 +47,13 @@ pub(super) struct Rotation {
     searched: Tick,
     full_hand: usize,
     pub(super) load_hand: usize,
+    version: Version,
+    /// The group's version as it was last looked at, and when.
+    seen: u64,
+    synced: Tick,
+    /// Members looked at: with the tournament's steps, what a pick costs.
+    #[cfg(test)]
+    pub(super) looks: u64,
 }
 
 pub(super) struct Member {
@@ -100,7 +109,8 @@ impl Member {
 
 impl Rotation {
     /// `members` with their positions in the group.
-    pub fn new(members: impl Iterator<Item = (usize, Arc<Peer>)>, by_load: bool) -> Rotation {
+    pub fn new(members: impl Iterator<Item = (usize, Arc<Peer>)>, by_load: bool, version: &Version) -> Rotation {
+        let version = version.clone();
         let members: Vec<Member> = members.map(|(index, peer)| Member::new(index, peer, by_load)).collect();
         let mut rotation = Rotation {
             tournament: Tournament::new(members.len()),
@@ -113,6 +123,12 @@ impl Rotation {
             searched: Tick(0),
             full_hand: 0,
             load_hand: 0,
+            version,
+            // What the peers' states say already is looked at by the first pick.
+            seen: u64::MAX,
+            synced: Tick(u64::MAX),
+            #[cfg(test)]
+            looks: 0,
             members,
         };
         for member in 0..rotation.members.len() {
@@ -150,11 +166,10 @@ impl Rotation {
     /// A member's use has failed: its weight sinks.
     pub fn failed(&mut self, member: usize, now: Tick) {
         let peer = &self.members[member].peer;
-        if peer.max_fails > 0 {
-            let loss = i64::from(peer.weight / peer.max_fails);
+        if let Some(loss) = peer.weight.checked_div(peer.max_fails) {
             self.put(member, Place::Off);
             let effective = &mut self.members[member].effective;
-            *effective = (*effective - loss).max(0);
+            *effective = (*effective - i64::from(loss)).max(0);
         }
         self.look(member, now);
     }
@@ -167,43 +182,6 @@ impl Rotation {
         if self.members[member].place == Place::Full && !self.members[member].peer.is_full() {
             // Whether it may be picked for other reasons is looked up when it wins.
             self.enter(member);
-        }
-    }
-
-    /// Looks at every member, since some worker or the health checks have changed some.
-    pub fn resync(&mut self, now: Tick) {
-        for member in 0..self.members.len() {
-            self.look(member, now);
-        }
-    }
-
-    /// What time and other workers have changed since the last pick.
-    pub fn catch_up(&mut self, now: Tick) {
-        while let Some(Reverse((due, member))) = self.retries.peek().copied() {
-            if due > now.0 {
-                break;
-            }
-            self.retries.pop();
-            self.members[member].retry_queued = false;
-            self.look(member, now);
-        }
-        for _ in 0..SWEEP.min(self.full.len()) {
-            self.full_hand = (self.full_hand + 1) % self.full.len().max(1);
-            if let Some(member) = self.full.get(self.full_hand).copied() {
-                self.look(member, now);
-            }
-        }
-        if self.by_load {
-            self.sweep_loads();
-        }
-    }
-
-    /// Puts a member where its peer's state says it belongs.
-    pub fn look(&mut self, member: usize, now: Tick) {
-        match self.members[member].peer.fitness(now) {
-            Ok(()) if self.members[member].is_up() => {}
-            Ok(()) => self.enter(member),
-            Err(unfit) => self.leave(member, unfit),
         }
     }
 
@@ -267,6 +245,7 @@ impl Rotation {
 
     /// One step of the round robin among the members with the winner's load.
     fn turn(&mut self, winner: usize) {
+        self.count_looks(self.recovering.len());
         let load = self.members[winner].load();
         let first = self.tournament.first().filter(|first| first.load == load);
         let mut total = first.map_or(0, |first| first.sum);
@@ -330,118 +309,13 @@ impl Rotation {
         current > it.weight() - self.total_weight
     }
 
-    /// Members that this request has tried sit out the pick.
-    fn set_aside(&mut self, tried: &Tried) {
-        if tried.is_empty() {
-            return;
-        }
-        let Some(base) = self.members.first().map(|first| first.index) else { return };
-        for index in tried.iter() {
-            // A rotation over the addresses of one server holds any positions, in order.
-            let member = match self.members.get(index.wrapping_sub(base)) {
-                Some(member) if member.index == index => Some(index - base),
-                _ => self.members.binary_search_by_key(&index, |member| member.index).ok(),
-            };
-            if let Some(member) = member.filter(|member| self.members[*member].is_up()) {
-                self.put(member, Place::Aside);
-                self.aside.push(member);
-            }
-        }
+    #[cfg(test)]
+    pub(super) fn count_looks(&mut self, members: usize) {
+        self.looks += members as u64;
     }
 
-    fn put_back(&mut self) {
-        while let Some(member) = self.aside.pop() {
-            self.enter(member);
-        }
-    }
-
-    /// Nobody is left: whether looking at all full members, once a tick, finds one that has room again.
-    fn search_full(&mut self, now: Tick) -> bool {
-        if self.searched == now {
-            return false;
-        }
-        self.searched = now;
-        let before = self.full.len();
-        for place in (0..before).rev() {
-            if let Some(member) = self.full.get(place).copied() {
-                self.look(member, now);
-            }
-        }
-        self.full.len() < before
-    }
-
-    pub(super) fn enter(&mut self, member: usize) {
-        let it = &self.members[member];
-        let place = if it.effective >= it.weight() { Place::Playing } else { Place::Recovering };
-        self.put(member, place);
-    }
-
-    fn leave(&mut self, member: usize, unfit: Unfit) {
-        let place = match unfit {
-            Unfit::Off => Place::Off,
-            Unfit::Full => Place::Full,
-            Unfit::Failed(until) => {
-                self.queue_retry(member, until);
-                Place::Failed
-            }
-        };
-        self.put(member, place);
-    }
-
-    fn queue_retry(&mut self, member: usize, until: u64) {
-        let it = &mut self.members[member];
-        // One entry each: an earlier one is looked at in its time and queued anew.
-        if !it.retry_queued {
-            it.retry_queued = true;
-            self.retries.push(Reverse((until, member)));
-        }
-    }
-
-    /// The one place where members move, with their current weight.
-    fn put(&mut self, member: usize, place: Place) {
-        let old = self.members[member].place;
-        if old == place {
-            return;
-        }
-        let position = self.members[member].position;
-        match old {
-            Place::Playing => {
-                let key = self.tournament.remove(member);
-                let it = &mut self.members[member];
-                it.current = key - it.weight();
-            }
-            Place::Recovering => {
-                self.recovering.swap_remove(position);
-                self.renumber(Place::Recovering, position);
-            }
-            Place::Full => {
-                self.full.swap_remove(position);
-                self.renumber(Place::Full, position);
-            }
-            Place::Failed | Place::Off | Place::Aside => {}
-        }
-        let it = &mut self.members[member];
-        it.place = place;
-        match place {
-            Place::Playing => self.tournament.insert(member, it.load(), it.current + it.weight()),
-            Place::Recovering => {
-                it.position = self.recovering.len();
-                self.recovering.push(member);
-            }
-            Place::Full => {
-                it.position = self.full.len();
-                self.full.push(member);
-            }
-            Place::Failed | Place::Off | Place::Aside => {}
-        }
-    }
-
-    fn renumber(&mut self, list: Place, position: usize) {
-        let list = if list == Place::Full { &self.full } else { &self.recovering };
-        if let Some(moved) = list.get(position) {
-            self.members[*moved].position = position;
-        }
-    }
+    #[cfg(not(test))]
+    pub(super) fn count_looks(&mut self, _members: usize) {}
 }
 
 impl Member {

@@ -6,6 +6,11 @@ use crate::net::Address;
 use crate::upstream::Availability;
 use std::sync::atomic::Ordering;
 
+mod cost;
+mod model;
+mod simulation;
+mod vectors;
+
 pub(super) fn server(number: usize) -> Peer {
     let ip = IpAddr::from([127, 1, (number >> 8) as u8, number as u8]);
     let address = Address::Ip((ip, 8000).into());
@@ -59,7 +64,7 @@ fn every_peer_is_tried_once_and_then_nobody_is_left() {
     for method in methods {
         let balancer = Balancer::new(group(&[1; 100], method.clone()), 7);
         let mut tried = Tried::default();
-        let mut seen = vec![false; 100];
+        let mut seen = [false; 100];
         for _ in 0..100 {
             let choice = Choice { key: b"some key", ..at(1) };
             let lease = balancer.pick(&choice, &mut tried).unwrap_or_else(|_| panic!("{method:?}"));
@@ -181,4 +186,85 @@ fn a_server_id_is_the_md5_of_the_printed_address() {
     let address = Address::Ip(([127, 0, 0, 1], 8080).into());
     // printf 127.0.0.1:8080 | md5sum
     assert_eq!(&*Peer::new(address, "any").sid, "5958c386bf5e9109ac10d2a628645aea");
+}
+
+#[test]
+fn chance_goes_by_weight() {
+    for seed in 0..8 {
+        let balancer = Balancer::new(group(&[1, 2, 3, 4], Method::Random { two: false }), seed);
+        let mut counts = [0_i32; 4];
+        for index in picks(&balancer, 20_000) {
+            counts[index] += 1;
+        }
+        for (count, weight) in counts.iter().zip(1..) {
+            assert!((count - 2_000 * weight).abs() < 300, "seed {seed}: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn the_less_busy_of_two_by_chance_is_picked() {
+    for seed in 0..8 {
+        let balancer = Balancer::new(group(&[1; 8], Method::Random { two: true }), seed);
+        let leases: Vec<Lease> = (0..800).map(|_| balancer.pick(&at(1), &mut Tried::default()).unwrap()).collect();
+        let uses = |at: usize| leases.iter().filter(|lease| lease.index == at).count();
+        let uses: Vec<usize> = (0..8).map(uses).collect();
+        // By chance alone they would differ by some sixty.
+        assert!(uses.iter().all(|uses| (90..=110).contains(uses)), "seed {seed}: {uses:?}");
+    }
+}
+
+#[test]
+fn least_conn_hears_of_what_other_workers_do() {
+    let group = group(&[1; 4], Method::LeastConn);
+    let (one, other) = (Balancer::new(group.clone(), 1), Balancer::new(group.clone(), 2));
+    let pick = |worker: &Rc<Balancer>| worker.pick(&at(1), &mut Tried::default()).unwrap();
+    let held: Vec<Lease> = (0..40).map(|turn| pick(if turn % 3 == 0 { &one } else { &other })).collect();
+    let active = || group.peers.iter().map(|peer| peer.state.active.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    assert!(active().iter().all(|active| (9..=11).contains(active)), "{:?}", active());
+    drop(held);
+    drop(pick(&one));
+    assert_eq!(active(), [0; 4]);
+}
+
+#[test]
+fn a_full_peer_sits_out_until_it_has_room() {
+    let peers = (0..3).map(|at| Peer { max_conns: u32::from(at == 1), ..server(at) }).collect();
+    let balancer = Balancer::new(Arc::new(Group::new("full", peers, Method::RoundRobin)), 0);
+    assert_eq!(picks(&balancer, 1), [0]);
+    let held = balancer.pick(&at(1), &mut Tried::default()).unwrap();
+    assert_eq!(held.index, 1);
+    assert!(!picks(&balancer, 6).contains(&1));
+    drop(held);
+    assert!(picks(&balancer, 3).contains(&1));
+}
+
+#[test]
+fn threads_never_exceed_max_conns_and_give_every_count_back() {
+    let peers = (0..4).map(|at| Peer { max_conns: 3, max_fails: 2, fail_timeout: 3, ..server(at) }).collect();
+    let group = Arc::new(Group::new("threads", peers, Method::LeastConn));
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let group = group.clone();
+            scope.spawn(move || {
+                let (balancer, mut dice) = (Balancer::new(group.clone(), seed), Dice::new(seed));
+                let mut open: Vec<Lease> = Vec::new();
+                for turn in 0..20_000 {
+                    open.extend(balancer.pick(&at(turn / 8), &mut Tried::default()));
+                    let active = |peer: &Arc<Peer>| peer.state.active.load(Ordering::Relaxed);
+                    assert!(group.peers.iter().all(|peer| active(peer) <= 3), "seed {seed}, turn {turn}");
+                    if open.len() > dice.roll(5) as usize {
+                        let mut lease = open.swap_remove(dice.roll(open.len() as u64) as usize);
+                        match dice.roll(10) {
+                            0 => drop(lease),
+                            1 => drop((lease.fail(Tick(turn / 8)), lease)),
+                            _ => lease.succeed(Tick(turn / 8)),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(group.peers.iter().all(|peer| peer.state.active.load(Ordering::Relaxed) == 0));
+    assert!(group.peers.iter().map(|peer| peer.state.picks.load()).sum::<u64>() > 10_000);
 }
