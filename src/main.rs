@@ -38,6 +38,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Not "exe", which is what it is started by. A name is no more than a courtesy.
+    let _ = nix::sys::prctl::set_name(c"fairlead");
     Catalog::install(pages());
     if std::env::var_os(supervise::WORKER_MARK).is_some() {
         return worker();
@@ -195,7 +197,6 @@ fn send(invocation: &Invocation, signal: cli::Signal) -> bool {
 
 /// The life of a worker process: its standard input is the control socket.
 fn worker() -> ExitCode {
-    let _ = nix::sys::prctl::set_name(c"fairlead");
     let control = io::stdin().as_fd().try_clone_to_owned().and_then(Control::try_from);
     match control.and_then(|control| worker_process::run(control, Place::OwnProcess)) {
         Ok(()) => ExitCode::SUCCESS,

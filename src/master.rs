@@ -51,6 +51,8 @@ pub struct Master {
     /// What a reload has sent to the worker process and is not confirmed.
     pending: Option<Pending>,
     reload_again: bool,
+    /// The reload under way is the second try of one that a worker process did not survive.
+    retrying: bool,
     last_generation: u64,
     workers: Vec<WorkerHandle>,
     respawn: Respawn,
@@ -123,6 +125,7 @@ impl Master {
             sockets,
             pending: None,
             reload_again: false,
+            retrying: false,
             last_generation: 1,
             workers: Vec::new(),
             respawn: Respawn::default(),
@@ -218,7 +221,10 @@ impl Master {
         match event {
             Event::Stop => self.stop(),
             Event::Quit => self.quit(),
-            Event::Reload if self.life == Life::Serving => self.reload(),
+            Event::Reload if self.life == Life::Serving => {
+                self.retrying = false;
+                self.reload();
+            }
             Event::Reopen => self.reopen(),
             Event::Upgrade if self.life == Life::Serving => self.upgrade(),
             // A terminal sends it too, whenever its window is resized.
@@ -243,6 +249,7 @@ impl Master {
             self.life = Life::Quitting;
             self.respawn.cancel();
             self.drain_workers();
+            self.close_sockets();
         }
     }
 
@@ -341,7 +348,11 @@ impl Master {
         if worker.draining || self.life != Life::Serving || !self.accepting {
             return;
         }
-        self.abandon_pending("the worker process died while taking it");
+        self.pending_died("the worker process died while taking it");
+        if self.workers.iter().any(|other| !other.draining) {
+            // One that was started in its place serves already.
+            return;
+        }
         if !self.ever_served {
             self.life = Life::Failed;
             return;
@@ -363,11 +374,17 @@ impl Master {
         Ok(Some(OpenOptions::new().append(true).open(file)?.into()))
     }
 
-    fn leave(&mut self) {
+    /// The files of Unix sockets stay where another master listens on them.
+    fn close_sockets(&mut self) {
+        let sockets = std::mem::take(&mut self.sockets);
         let predecessor_lives = self.predecessor == Some(nix::unistd::getppid().as_raw());
         if self.successor.is_none() && !predecessor_lives {
-            self.sockets.unlink();
+            sockets.unlink();
         }
+    }
+
+    fn leave(&mut self) {
+        self.close_sockets();
         self.log(Level::Notice, "exit");
     }
 

@@ -66,7 +66,7 @@ impl Master {
             if let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid() == pid) {
                 worker.kill();
             }
-            self.abandon_pending(&format!("worker process {pid} could not be told: {error}"));
+            self.pending_died(&format!("worker process {pid} could not be told: {error}"));
         }
     }
 
@@ -88,6 +88,7 @@ impl Master {
         }
     }
 
+    /// A worker process serves this generation.
     pub(super) fn confirmed(&mut self, generation: u64) {
         if let Some(pending) = self.pending.take_if(|pending| pending.loaded.generation.id == generation) {
             self.commit(pending);
@@ -104,6 +105,12 @@ impl Master {
         } else {
             self.say(Level::Emerg, reason);
         }
+    }
+
+    /// The worker process may have died of something else: once more, then, with the next one.
+    pub(super) fn pending_died(&mut self, why: &str) {
+        self.reload_again |= self.pending.is_some() && !std::mem::replace(&mut self.retrying, true);
+        self.abandon_pending(why);
     }
 
     /// What was bound for it is closed, and the old configuration stays.
