@@ -1,7 +1,7 @@
 //! Every row of the `stream` block and of its `server` blocks, and the levels
 //! they stand in. A feature's rows live in the feature's file.
 
-use crate::settings::{MatchBlock, Server, Session, Stream};
+use crate::settings::{Server, Session, Stream};
 use crate::{health_check, listen, proxy};
 use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Page, Repeat, Value};
 use fairlead_core::{log, resolver, upstream};
@@ -92,13 +92,9 @@ const BLOCKS: &[Directive<Stream>] = &[
         repeat: Repeat::Append,
         default: None,
         doc: "What a health check sends and what it expects back.",
-        set: |stream, given| {
-            let name = given.word(0);
-            if stream.matches.iter().any(|other| other.name.text == name.text) {
-                return Err(given.error(0, format!("duplicate match \"{}\"", name.text)));
-            }
-            stream.matches.push(MatchBlock { name: name.clone(), block: given.block().clone() });
-            Ok(())
+        set: |_, given| {
+            let message = "\"match\" directive is known to nginx, not built in fairlead yet";
+            Err(fairlead_conf::Diagnostic::error(given.statement.name.span, message))
         },
     },
 ];

@@ -2,7 +2,7 @@
 //! opened or bound: `plan` compiles it.
 
 use crate::{health_check, listen, proxy};
-use fairlead_conf::{Span, Word};
+use fairlead_conf::Span;
 use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
 use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::upstream;
@@ -14,15 +14,8 @@ use std::time::Duration;
 pub(crate) struct Stream {
     pub inherited: Server,
     pub upstreams: Vec<upstream::Settings>,
-    pub matches: Vec<MatchBlock>,
     pub formats: Formats,
     pub servers: Vec<Server>,
-}
-
-/// A `match` block as written; core compiles it.
-pub(crate) struct MatchBlock {
-    pub name: Word,
-    pub block: fairlead_conf::Block,
 }
 
 /// The scope of a `server` block; the outermost one holds the defaults.
