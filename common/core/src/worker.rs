@@ -104,6 +104,10 @@ impl Connections {
 }
 
 impl Ticket {
+    pub fn scratch(&self) -> &Scratch {
+        &self.context.scratch
+    }
+
     /// The worker has begun to drain.
     pub fn draining(&self) -> bool {
         self.context.connections.draining()
@@ -134,6 +138,7 @@ impl Drop for Ticket {
 /// Buffers that a worker lends for the time between two awaits.
 pub struct Scratch {
     read: RefCell<Box<[u8]>>,
+    flat: RefCell<Vec<u8>>,
 }
 
 /// Size of the buffer that every read of the worker goes through.
@@ -141,7 +146,7 @@ pub const READ_BUFFER: usize = 64 * 1024;
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { read: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()) }
+        Scratch { read: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()), flat: RefCell::default() }
     }
 }
 
@@ -149,5 +154,13 @@ impl Scratch {
     /// Lends the shared read buffer. `use_it` cannot await, so nobody else can want it meanwhile.
     pub fn with_read<R>(&self, use_it: impl FnOnce(&mut [u8]) -> R) -> R {
         use_it(&mut self.read.borrow_mut())
+    }
+
+    /// Lends an empty buffer to put small pieces together in: one plain send of a copy is cheaper
+    /// than a vectored one.
+    pub fn with_flat<R>(&self, use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let mut flat = self.flat.borrow_mut();
+        flat.clear();
+        use_it(&mut flat)
     }
 }

@@ -73,8 +73,14 @@ impl Run<'_> {
             };
             self.close_record(exchange, &attempt, failure);
             match failure {
-                Failure::ClientGone => return abandoned(exchange, 499),
-                Failure::Body(error) => return body_failed(exchange, error),
+                Failure::ClientGone => {
+                    lease.succeed(tick());
+                    return abandoned(exchange, 499);
+                }
+                Failure::Body(error) => {
+                    lease.succeed(tick());
+                    return body_failed(exchange, error);
+                }
                 Failure::Status(403 | 404) => {}
                 _ if lease.fail(tick()) => {
                     exchange.log(
