@@ -16,7 +16,7 @@ pub struct Response {
 
 impl Response {
     pub fn status(&self) -> u16 {
-        self.head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+        self.head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
 
     pub fn status_line(&self) -> &str {

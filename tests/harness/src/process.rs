@@ -15,6 +15,19 @@ pub fn children(parent: u32) -> Vec<u32> {
     found
 }
 
+/// Does any process of this group run?
+pub fn group_runs(group: u32) -> bool {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted");
+    let mut pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.any(|pid| group_of(pid) == Some(group) && is_running(pid))
+}
+
+/// Field 5 of `stat`; the name before it may contain anything, so count from its closing bracket.
+fn group_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+}
+
 /// Does a process with this id exist and run (a zombie does not)?
 pub fn is_running(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z')

@@ -18,6 +18,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 pub struct Proxy {
     setup: Setup,
     child: Child,
+    /// The master: the child, or the one that took its place.
+    master: u32,
     stopped: bool,
 }
 
@@ -27,7 +29,8 @@ impl Proxy {
         let mut command = setup.command();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let mut proxy = Proxy { setup, child, stopped: false };
+        let master = child.id();
+        let mut proxy = Proxy { setup, child, master, stopped: false };
         proxy.wait_until_it_serves();
         proxy
     }
@@ -46,8 +49,24 @@ impl Proxy {
         client::get(self.address(), path)
     }
 
+    /// The master's process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.master
+    }
+
+    /// The process id in the program's pid file.
+    pub fn pid_file(&self) -> Option<u32> {
+        self.setup.directory.read("pid").trim().parse().ok()
+    }
+
+    /// From now on the process in the pid file is the master: the first one must end by itself.
+    #[track_caller]
+    pub fn follow_the_new_master(&mut self) {
+        let status = self.wait_for_exit();
+        assert!(status.success(), "the old master ended with {status}\n{}", self.logs());
+        self.master = self.pid_file().expect("the new master has its pid file");
+        assert!(process::is_running(self.master), "the new master runs\n{}", self.logs());
+        self.stopped = false;
     }
 
     /// The processes that carry traffic.
@@ -109,22 +128,21 @@ impl Proxy {
     /// Ask it to stop with `signal`; panic unless it ends with success.
     pub fn stop_with(&mut self, signal: Signal) {
         self.signal(signal);
-        let status = self.wait_for_exit();
-        assert!(status.success(), "stopped with {status}\n{}", self.logs());
+        if self.master == self.child.id() {
+            let status = self.wait_for_exit();
+            assert!(status.success(), "stopped with {status}\n{}", self.logs());
+        }
+        eventually_within(STOP_LIMIT, "every process of the group is gone", || !process::group_runs(self.child.id()));
+        self.stopped = true;
         let log = self.stderr() + &self.error_log();
         assert!(!log.contains("panicked at"), "it panicked\n{}", self.logs());
-        eventually_within(STOP_LIMIT, "every process of the group is gone", || !self.group_lives());
     }
 
-    /// Wait for an end that was asked for in some other way.
+    /// Wait for the end of the process that was started.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         eventually_within(STOP_LIMIT, "the program ends", || matches!(self.child.try_wait(), Ok(Some(_))));
         self.stopped = true;
         self.child.wait().expect("its status can be read")
-    }
-
-    fn group_lives(&self) -> bool {
-        killpg(Pid::from_raw(self.pid() as i32), None).is_ok()
     }
 
     fn wait_until_it_serves(&mut self) {
@@ -158,7 +176,7 @@ impl Drop for Proxy {
         } else if !self.stopped {
             self.stop_with(Signal::SIGTERM);
         }
-        let _ = killpg(Pid::from_raw(self.pid() as i32), Signal::SIGKILL);
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

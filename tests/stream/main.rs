@@ -1,0 +1,17 @@
+//! TCP and UDP as a client and a peer see it: the real program, real sockets, one feature a file.
+//! Most of these stories are nginx's own behaviour and pass with `FAIRLEAD_UNDER_TEST=/usr/sbin/nginx`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use fairlead_harness::Setup;
+
+mod balance;
+mod log;
+mod proxy_protocol;
+mod tcp;
+mod timeouts;
+mod udp;
+
+fn fairlead() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_fairlead"))
+}
