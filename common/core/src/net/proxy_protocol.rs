@@ -352,5 +352,4 @@ fn of_one_family((source, destination): (SocketAddr, SocketAddr)) -> (SocketAddr
 }
 
 #[cfg(test)]
-#[path = "proxy_protocol_tests.rs"]
 mod tests;

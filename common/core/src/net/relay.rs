@@ -314,5 +314,4 @@ fn try_io(stream: &Stream, interest: Interest, call: impl FnOnce() -> io::Result
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
 mod tests;
