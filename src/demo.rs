@@ -5,7 +5,7 @@
 mod peer;
 
 use crate::load::complain;
-use crate::signals::{Event, Signals};
+use crate::signals::{Event, Signals, unblock};
 use fairlead_core::clock::tick;
 use fairlead_core::log::Level;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -41,6 +41,7 @@ fn one_peer(port: &str) -> io::Result<()> {
         io::Error::other("the port says what a peer speaks: 9101-9109 HTTP, 9111-9119 TCP, 9121-9129 UDP")
     })?;
     if std::env::var_os(CHILD_MARK).is_some() {
+        unblock()?;
         set_pdeathsig(Signal::SIGTERM)?;
     } else {
         say(&format!("{kind} peer on 127.0.0.1:{port}, pid {}. Ctrl-C ends it.\n", std::process::id()));

@@ -105,6 +105,7 @@ fn pages() -> Vec<Page> {
     pages.extend(fairlead_conf::pages(upstream::DIRECTIVES, "upstream"));
     pages.extend(fairlead_conf::pages(resolver::DIRECTIVES, "resolver"));
     pages.extend(fairlead_l4::pages());
+    pages.extend(fairlead_l7::pages());
     pages
 }
 

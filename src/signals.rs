@@ -98,6 +98,14 @@ impl Signals {
     }
 }
 
+/// Lets signals end this process as they end any: one that we start inherits what we block.
+///
+/// # Errors
+/// Those of `pthread_sigmask`.
+pub fn unblock() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -1,5 +1,6 @@
 //! One demo peer: says which port it serves from, over HTTP, TCP or UDP.
 
+use crate::pidfile::reason;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -50,7 +51,7 @@ impl fmt::Display for Kind {
 /// Those of `bind`, with the address, and of a UDP socket that fails.
 pub fn serve(kind: Kind, port: u16) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let failed = |error: io::Error| io::Error::other(format!("bind() to 127.0.0.1:{port} failed ({error})"));
+    let failed = |error: io::Error| io::Error::other(format!("bind() to 127.0.0.1:{port} failed ({})", reason(&error)));
     runtime.block_on(async {
         match kind {
             Kind::Udp => {

@@ -1,6 +1,9 @@
 //! The process: start, stop, reload, supervision and upgrade, as a person at a terminal sees them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod command_line;
+mod demo;
 mod reload;
 mod start;
 mod supervise;
