@@ -29,10 +29,13 @@ pub(crate) async fn serve(
 ) {
     let mut client = Client::new(stream, ticket);
     let mut generation = current.load();
-    let Some(mut servers) = generation.plan.listener(&key).cloned() else {
+    let Some(local) = local_address(&client, &key) else {
         return;
     };
-    let Some((connection, mut early)) = Box::pin(open(&mut client, peer, &key, &servers)).await else {
+    let Some(mut servers) = generation.plan.servers(&key, &local).cloned() else {
+        return;
+    };
+    let Some((connection, mut early)) = Box::pin(open(&mut client, peer, local, &servers)).await else {
         return;
     };
     let mut requests = 0;
@@ -44,7 +47,7 @@ pub(crate) async fn serve(
         // What changed since the last request holds for the next one.
         let newest = current.load();
         if !Rc::ptr_eq(&newest, &generation) {
-            match newest.plan.listener(&key) {
+            match newest.plan.servers(&key, &connection.local) {
                 Some(found) => (servers, generation) = (found.clone(), newest),
                 // The listener is gone: this connection stays with the generation that accepted it.
                 None => {}
@@ -77,20 +80,24 @@ async fn wait(client: &mut Client, patience: Duration, idle: bool) -> bool {
     .await
 }
 
+/// The address the client used: the listener's own, unless that is a wildcard.
+fn local_address(client: &Client, key: &ListenerKey) -> Option<Address> {
+    match &key.address {
+        Address::Ip(address) if address.ip().is_unspecified() => client.stream.local_address(),
+        address => Some(address.clone()),
+    }
+}
+
 /// Reads the PROXY header where the listener asks for one; gives the bytes that followed it.
 async fn open(
     client: &mut Client,
     peer: Address,
-    key: &ListenerKey,
+    local: Address,
     servers: &VirtualServers,
 ) -> Option<(Rc<Connection>, Vec<u8>)> {
     if !servers.default.root.tcp_nodelay {
         client.stream.set_nodelay(false);
     }
-    let local = match &key.address {
-        Address::Ip(address) if address.ip().is_unspecified() => client.stream.local_address()?,
-        address => address.clone(),
-    };
     let number = next_connection_number();
     let (proxy_header, early) = match servers.proxy_protocol {
         false => (None, Vec::new()),

@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
 use fairlead_core::log::{AccessLog, ErrorLog, ErrorLogs, Escape};
-use fairlead_core::net::{Listener, ListenerKey};
+use fairlead_core::net::{Address, Listener, ListenerKey};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
 use fairlead_core::upstream::Group;
@@ -64,6 +64,16 @@ impl Plan {
         self.virtual_servers.get(key)
     }
 
+    /// The servers behind a listener for clients that used the address `local`: a wildcard
+    /// listener also takes the connections of addresses of its port that have servers of their own.
+    pub fn servers(&self, key: &ListenerKey, local: &Address) -> Option<&Arc<VirtualServers>> {
+        let servers = self.listener(key)?;
+        if servers.by_local.is_empty() {
+            return Some(servers);
+        }
+        Some(local.ip().and_then(|ip| servers.by_local.get(&ip.to_canonical())).unwrap_or(servers))
+    }
+
     /// The `upstream` of this name, in any case.
     pub fn group_named(&self, name: &str) -> Option<usize> {
         match self.group_names.get(name) {
@@ -79,7 +89,7 @@ pub struct VirtualServers {
     /// `listen … proxy_protocol`.
     pub proxy_protocol: bool,
     names: Names<Arc<Server>>,
-    /// A wildcard listener takes connections of these addresses of its port too: each has servers of its own.
+    /// Behind a wildcard: addresses of the same port with servers of their own.
     by_local: AHashMap<IpAddr, Arc<VirtualServers>>,
 }
 
@@ -88,17 +98,6 @@ impl VirtualServers {
     /// regex name written to `captures`.
     pub fn find(&self, host: &[u8], captures: &mut Captures) -> &Arc<Server> {
         self.names.find(host, captures).unwrap_or(&self.default)
-    }
-
-    /// The servers of the address a client used, which a wildcard listener learns from its
-    /// connection. `None`: these ones.
-    pub fn at(&self, local: IpAddr) -> Option<&Arc<VirtualServers>> {
-        self.by_local.get(&local.to_canonical())
-    }
-
-    /// Whether it matters which address of the machine a client used.
-    pub fn wants_local(&self) -> bool {
-        !self.by_local.is_empty()
     }
 }
 

@@ -13,3 +13,6 @@ pub use error_page::error_page;
 pub(crate) use path::{file_name, folder};
 pub(crate) use redirect::add_slash;
 pub(crate) use static_file::{Served, serve};
+
+#[cfg(test)]
+mod tests;

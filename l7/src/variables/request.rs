@@ -29,7 +29,10 @@ pub(super) const ROWS: &[Row] = &[
     row!("document_uri", "The same as `$uri`.", |x, out| push(Some(&x.uri), out)),
     row!("request_uri", "Path and query as the client sent them.", |x, out| push(Some(x.request.target_bytes()), out)),
     row!("request", "The whole request line.", |x, out| push(not_empty(x.request.line_bytes()), out)),
-    row!("request_method", "`GET`, `POST`, …", |x, out| push(not_empty(x.request.method_bytes()), out)),
+    row!("request_method", "The method: `GET`, `POST` or another.", |x, out| push(
+        not_empty(x.request.method_bytes()),
+        out
+    )),
     row!("server_protocol", "`HTTP/1.0`, `HTTP/1.1`.", |x, out| {
         push(
             Some(match x.request.version {
