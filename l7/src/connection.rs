@@ -47,10 +47,9 @@ pub(crate) async fn serve(
         // What changed since the last request holds for the next one.
         let newest = current.load();
         if !Rc::ptr_eq(&newest, &generation) {
-            match newest.plan.servers(&key, &connection.local) {
-                Some(found) => (servers, generation) = (found.clone(), newest),
-                // The listener is gone: this connection stays with the generation that accepted it.
-                None => {}
+            // A listener that is gone: its connections stay with the generation that accepted them.
+            if let Some(found) = newest.plan.servers(&key, &connection.local) {
+                (servers, generation) = (found.clone(), newest);
             }
         }
         let talk = Talk { worker: &generation, servers: &servers, connection: &connection };

@@ -74,7 +74,7 @@ impl Plan {
         Some(local.ip().and_then(|ip| servers.by_local.get(&ip.to_canonical())).unwrap_or(servers))
     }
 
-    /// The `upstream` of this name, in any case.
+    /// The `upstream` of this name, in any case, or the group made for a `host:port`.
     pub fn group_named(&self, name: &str) -> Option<usize> {
         match self.group_names.get(name) {
             Some(&index) => Some(index),

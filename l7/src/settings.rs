@@ -103,7 +103,7 @@ pub(crate) struct LocationBlock {
     pub name: LocationName,
     pub inherited: Inherited,
     pub answer: Option<Return>,
-    pub pass: Option<proxy::settings::Pass>,
+    pub pass: Option<proxy::settings::PassTo>,
     pub checks: Vec<proxy::settings::HealthCheck>,
     pub locations: Vec<LocationBlock>,
 }

@@ -48,10 +48,10 @@ pub(super) fn build(
         return None;
     }
     Some(Arc::new(Plan {
+        group_names: groups.names(),
         groups: groups.groups,
         keys: groups.keys,
         sticky: groups.sticky,
-        group_names: groups.names,
         listeners,
         virtual_servers,
         checks: groups.checks,

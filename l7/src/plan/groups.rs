@@ -21,8 +21,8 @@ pub(super) struct Groups<'a> {
     pub keys: Vec<Option<Template<Variable>>>,
     pub sticky: Vec<Option<StickyCookie>>,
     /// Of `upstream` blocks, in lower case.
-    pub names: AHashMap<Box<str>, usize>,
-    /// Of a `proxy_pass` without a block: `host:port`.
+    named: AHashMap<Box<str>, usize>,
+    /// Of a `proxy_pass` without a block: `host:port`. `None` is one that could not be made.
     implicit: AHashMap<Box<str>, Option<usize>>,
     matches: Vec<Arc<Match>>,
     pub checks: Vec<Check>,
@@ -35,7 +35,7 @@ impl<'a> Groups<'a> {
             groups: Vec::new(),
             keys: Vec::new(),
             sticky: Vec::new(),
-            names: AHashMap::new(),
+            named: AHashMap::new(),
             implicit: AHashMap::new(),
             matches: Vec::new(),
             checks: Vec::new(),
@@ -44,7 +44,7 @@ impl<'a> Groups<'a> {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
             if let Some(group) = Group::build(settings, groups.before(&settings.name.text), build) {
                 let index = groups.add(group, build);
-                groups.names.insert(name, index);
+                groups.named.insert(name, index);
             }
         }
         groups
@@ -70,7 +70,7 @@ impl<'a> Groups<'a> {
     /// The group a `proxy_pass` without variables names, or one made for its address.
     pub fn of(&mut self, url: &Url, build: &Build<'_>) -> Option<usize> {
         let host = &url.host.text;
-        if let Some(&index) = self.names.get(host.to_ascii_lowercase().as_str()) {
+        if let Some(&index) = self.named.get(host.to_ascii_lowercase().as_str()) {
             if let Some(port) = url.port {
                 let message = format!("upstream \"{host}\" may not have port {port}");
                 build.cx.report(Diagnostic::error(url.host.span, message));
@@ -86,6 +86,13 @@ impl<'a> Groups<'a> {
         let made = Group::implicit(&url.host, port, self.before(&name), build).map(|group| self.add(group, build));
         self.implicit.insert(name, made);
         made
+    }
+
+    /// Every group by what a `proxy_pass` calls it.
+    pub fn names(&self) -> AHashMap<Box<str>, usize> {
+        let implicit = self.implicit.iter().filter_map(|(name, index)| Some((name, (*index)?)));
+        let named = self.named.iter().map(|(name, index)| (name, *index));
+        implicit.chain(named).map(|(name, index)| (name.clone(), index)).collect()
     }
 
     /// Adds the `health_check` of a location that passes to group `index`.

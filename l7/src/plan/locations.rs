@@ -2,7 +2,7 @@
 
 use super::build::{Planner, identity};
 use super::{Content, Location, Return, Root, Server, Types};
-use crate::proxy::settings::{self as proxy, Pass, PassTo};
+use crate::proxy::settings::{self as proxy, PassTo};
 use crate::proxy::{Proxy, Target};
 use crate::route::{Kind, Level, LevelBuilder, Node};
 use crate::settings::files::compile_types;
@@ -45,9 +45,9 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
     level.finish()
 }
 
-fn proxy(block: &LocationBlock, pass: &Pass, planner: &Planner<'_>) -> Option<Proxy> {
+fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<Proxy> {
     let build = planner.build;
-    let (target, url) = match &pass.to {
+    let (target, url) = match pass {
         PassTo::Url(url) => (Target::Group(planner.groups.borrow_mut().of(url, build)?), Some(url)),
         PassTo::Variables(template) => (Target::Variables(template.clone()), None),
     };

@@ -6,7 +6,7 @@ mod redirect;
 mod rows;
 
 pub(crate) use compile::compile;
-pub(crate) use pass::{HealthCheck, PASS, Pass, PassTo, Url};
+pub(crate) use pass::{HealthCheck, PASS, PassTo, Url};
 pub(crate) use redirect::{From, Rule};
 pub(crate) use rows::DIRECTIVES;
 
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub http11: bool,
     pub method: Option<Template<Variable>>,
     /// Name as written and value, in file order.
-    pub set_headers: Arc<Vec<(Box<str>, Template<Variable>)>>,
+    pub set_headers: Arc<Vec<SetHeader>>,
     pub hide_headers: Vec<Box<str>>,
     pub pass_headers: Vec<Box<str>>,
     pub pass_request_headers: bool,
@@ -39,6 +39,9 @@ pub(crate) struct Settings {
     pub tries_time: Duration,
     pub redirects: Vec<Rule>,
 }
+
+/// Name and value of a `proxy_set_header`.
+pub(crate) type SetHeader = (Box<str>, Template<Variable>);
 
 /// `proxy_next_upstream`.
 #[derive(Clone, Copy, Debug, Default)]

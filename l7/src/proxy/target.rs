@@ -37,8 +37,7 @@ pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy) -> Result<Desti
     };
     exchange.proxy_host.extend_from_slice(url.authority.as_bytes());
     let uri = (!url.path.is_empty()).then(|| url.path.as_bytes().to_vec());
-    let groups = &exchange.worker.plan.groups;
-    if let Some(index) = groups.iter().position(|group| *group.name == *url.authority) {
+    if let Some(index) = exchange.worker.plan.group_named(url.authority) {
         let balancer = exchange.worker.balancers.get(index).ok_or(500u16)?.clone();
         return Ok(Destination { balancer, group: Some(index), uri });
     }

@@ -122,7 +122,7 @@ impl Level {
             return Some(Found::Location(&node.location));
         }
         let prefix = self.longest_prefix(path);
-        if !prefix.is_some_and(|prefix| prefix.name.len() == path.len())
+        if prefix.is_none_or(|prefix| prefix.name.len() != path.len())
             && let Some(location) = self.slashless.get(path)
         {
             return Some(Found::AddSlash(location));

@@ -43,11 +43,6 @@ impl Pattern {
         Ok(Pattern { engine, names })
     }
 
-    /// Names of its groups: variables of the configuration.
-    pub fn group_names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().flatten().map(AsRef::as_ref)
-    }
-
     /// Whether it matches anywhere in `subject`; if so its groups replace the numbered
     /// ones and set the named ones.
     pub fn matches(&self, subject: &[u8], captures: &mut Captures) -> bool {

@@ -13,13 +13,16 @@ pub(crate) struct Settings {
     pub root: Root,
     pub index: Vec<Template<Variable>>,
     /// `types` as a block gave them: a block replaces them whole.
-    pub types: Arc<Vec<(Box<str>, Box<str>)>>,
+    pub types: Arc<Vec<Extension>>,
     pub default_type: Box<str>,
     pub etag: bool,
     pub if_modified_since: Modified,
     pub max_ranges: Option<u64>,
     pub log_not_found: bool,
 }
+
+/// An extension in lower case, and its content type.
+pub(crate) type Extension = (Box<str>, Box<str>);
 
 /// `root` or `alias`.
 #[derive(Clone, Debug)]
@@ -184,8 +187,8 @@ fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
     Ok(path)
 }
 
-fn types(given: &Given<'_>) -> Result<Vec<(Box<str>, Box<str>)>, Diagnostic> {
-    let mut types: Vec<(Box<str>, Box<str>)> = Vec::new();
+fn types(given: &Given<'_>) -> Result<Vec<Extension>, Diagnostic> {
+    let mut types: Vec<Extension> = Vec::new();
     let mut seen = ahash::AHashMap::new();
     for statement in &given.block().statements {
         if statement.block.is_some() || statement.args.is_empty() {

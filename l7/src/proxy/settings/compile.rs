@@ -1,6 +1,6 @@
 //! From settings to the [`Proxy`] of one location.
 
-use super::{From, Rule, Settings, Url};
+use super::{From, Rule, SetHeader, Settings, Url};
 use crate::proxy::{NextUpstream, Proxy, Redirect, Target};
 use crate::variables;
 use fairlead_conf::{Cx, Diagnostic, Piece, Template, Word};
@@ -63,7 +63,7 @@ fn host_and_port(url: &Url) -> (Box<str>, Box<str>) {
 }
 
 /// nginx's defaults in front, unless the configuration sets the same fields.
-fn set_headers(settings: &Settings, cx: &Cx) -> Result<Vec<(Box<str>, Template<variables::Variable>)>, Diagnostic> {
+fn set_headers(settings: &Settings, cx: &Cx) -> Result<Vec<SetHeader>, Diagnostic> {
     let close = (!settings.http11).then_some(("Connection", "close"));
     let defaults = [("Host", "$proxy_host")].into_iter().chain(close);
     let mut headers = Vec::new();

@@ -9,12 +9,6 @@ use fairlead_core::health;
 
 /// `proxy_pass` as written.
 #[derive(Clone, Debug)]
-pub(crate) struct Pass {
-    pub span: Span,
-    pub to: PassTo,
-}
-
-#[derive(Clone, Debug)]
 pub(crate) enum PassTo {
     Url(Url),
     Variables(Template<Variable>),
@@ -58,7 +52,7 @@ pub(crate) const PASS: &[Directive<LocationBlock>] = &[
                                named location, or inside \"if\" statement, or inside \"limit_except\" block";
                 return Err(given.error(0, message).help("end the URL after host and port"));
             }
-            location.pass = Some(Pass { span: given.word(0).span, to });
+            location.pass = Some(to);
             Ok(())
         },
     },
