@@ -86,7 +86,8 @@ async fn discard_body(client: &mut Client, exchange: &mut Exchange) -> bool {
 
 fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) {
     push_status_line(reply.status, out);
-    push_server_and_date(exchange, out);
+    push_server(exchange, out);
+    push_date(out);
     if let Some(content_type) = &reply.content_type {
         push_field(b"Content-Type", content_type, out);
     }
@@ -108,9 +109,12 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     out.extend_from_slice(b"\r\n");
 }
 
-pub(crate) fn push_server_and_date(exchange: &Exchange, out: &mut Vec<u8>) {
+pub(crate) fn push_server(exchange: &Exchange, out: &mut Vec<u8>) {
     let server = if exchange.location.server_tokens { SERVER } else { "fairlead" };
     push_field(b"Server", server.as_bytes(), out);
+}
+
+pub(crate) fn push_date(out: &mut Vec<u8>) {
     out.extend_from_slice(b"Date: ");
     clock::push_http_date(out);
     out.extend_from_slice(b"\r\n");

@@ -13,14 +13,18 @@ pub struct BadUri;
 /// The query ends where [`query_end`] says.
 ///
 /// # Errors
-/// [`BadUri`] for what nginx refuses.
+/// [`BadUri`] for what nginx refuses; `path` is as it was.
 pub fn normalize(target: &[u8], merge_slashes: bool, path: &mut Vec<u8>) -> Result<Option<usize>, BadUri> {
     match plain_len(target) {
         Some(len) => {
             path.extend_from_slice(target.get(..len).unwrap_or_default());
             Ok((len < target.len()).then_some(len + 1))
         }
-        None => Normalizer { target, at: 0, start: path.len(), merge_slashes }.run(path),
+        None => {
+            let start = path.len();
+            let normalizer = Normalizer { target, at: 0, start, merge_slashes };
+            normalizer.run(path).inspect_err(|_| path.truncate(start))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod static_file;
 pub(crate) use answer::{RETURN, answer};
 pub use error_page::error_page;
 pub(crate) use path::{file_name, folder};
-pub(crate) use redirect::add_slash;
+pub(crate) use redirect::{add_slash, push_origin};
 pub(crate) use static_file::{Served, serve};
 
 #[cfg(test)]

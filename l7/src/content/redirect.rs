@@ -12,8 +12,8 @@ use std::io::Write;
 pub(super) fn redirect(exchange: &Exchange, status: u16, target: Vec<u8>) -> Reply {
     let mut reply = error_page(status, exchange.location.server_tokens);
     if target.first() == Some(&b'/') && exchange.location.absolute_redirect {
-        let mut absolute = b"http://".to_vec();
-        push_host(exchange, &mut absolute);
+        let mut absolute = Vec::new();
+        push_origin(exchange, &mut absolute);
         absolute.extend_from_slice(&target);
         reply.location = Some(absolute);
     } else {
@@ -35,8 +35,9 @@ pub(crate) fn add_slash(exchange: &Exchange) -> Reply {
     redirect(exchange, 301, target)
 }
 
-/// The host the client knows us by, and the port when it is not HTTP's own.
-fn push_host(exchange: &Exchange, out: &mut Vec<u8>) {
+/// Scheme, the host the client knows us by, and the port when it is not HTTP's own.
+pub(crate) fn push_origin(exchange: &Exchange, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"http://");
     let location = &exchange.location;
     let local = &exchange.connection.local;
     if location.server_name_in_redirect && !exchange.server.name.is_empty() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
     let root = location("", &block.inherited, Content::Static, (block.answer.clone(), planner));
     Server {
-        name: block.names.first().map_or("".into(), |name| name.text.clone()),
+        name: block.names.first().map_or("".into(), |name| name.text.strip_prefix('.').unwrap_or(&name.text).into()),
         limits: block.heads.limits(),
         client_header_timeout: block.heads.client_header_timeout,
         merge_slashes: block.heads.merge_slashes,

@@ -4,6 +4,7 @@ mod attempt;
 mod names;
 mod pool;
 mod pump;
+mod redirect;
 mod request;
 mod response;
 mod run;
@@ -18,7 +19,6 @@ pub(crate) use pool::Pool;
 pub(crate) use run::run;
 pub use sticky::StickyCookie;
 
-use crate::exchange::Exchange;
 use crate::route::Pattern;
 use crate::variables::Variable;
 use fairlead_conf::Template;
@@ -77,29 +77,6 @@ pub struct Redirect {
     /// `~ regex` in place of `from`: the whole value becomes `to`, with the regex's groups in it.
     pub(crate) pattern: Option<Pattern>,
     pub to: Template<Variable>,
-}
-
-impl Redirect {
-    /// Appends the rewritten value, when the rule fits.
-    pub(crate) fn apply(&self, exchange: &Exchange, value: &[u8], out: &mut Vec<u8>) -> bool {
-        let Some(pattern) = &self.pattern else {
-            let mut from = Vec::new();
-            exchange.render(&self.from, &mut from);
-            let Some(rest) = value.strip_prefix(from.as_slice()) else { return false };
-            exchange.render(&self.to, out);
-            out.extend_from_slice(rest);
-            return true;
-        };
-        // The groups are for this value alone: the request's own stay as they are.
-        let mut captures = exchange.captures.clone();
-        if !pattern.matches(value, &mut captures) {
-            return false;
-        }
-        self.to.render(out, |variable, out| {
-            exchange.push_value_with(variable, &captures, out);
-        });
-        true
-    }
 }
 
 /// `proxy_next_upstream*`.

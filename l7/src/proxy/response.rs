@@ -1,10 +1,11 @@
 //! The response head as the client sees it: ours first, then the peer's fields.
 
 use crate::exchange::Exchange;
-use crate::h1::{Framing, Known, Slice, Version};
+use crate::h1::{Framing, Known, Version};
 use crate::proxy::Proxy;
+use crate::proxy::redirect::{self, Redirected};
 use crate::proxy::transfer::ToClient;
-use crate::respond::{push_connection, push_field, push_number, push_server_and_date};
+use crate::respond::{push_connection, push_date, push_field, push_number, push_server};
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
@@ -12,7 +13,7 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(response.status_line.of(bytes));
     out.extend_from_slice(b"\r\n");
-    push_server_and_date(exchange, out);
+    push_own_fields(exchange, proxy, bytes, out);
     if let Some(content_type) = response.known(Known::ContentType, bytes).filter(|_| response.status != 204) {
         push_field(b"Content-Type", content_type, out);
     }
@@ -26,6 +27,10 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
         push_number(length, out);
         out.extend_from_slice(b"\r\n");
     }
+    let location = response.known(Known::Location, bytes).map(|value| redirect::location(exchange, proxy, value));
+    if let Some(Redirected::Absolute(location)) = &location {
+        push_field(b"Location", location, out);
+    }
     if to_client.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -35,8 +40,22 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
         push_connection(exchange, to_client.keep, out);
     }
     push_sticky(exchange, proxy, out);
-    push_peer_fields(exchange, proxy, bytes, out);
+    push_peer_fields(exchange, proxy, bytes, (location, out));
     out.extend_from_slice(b"\r\n");
+}
+
+/// `Server` and `Date`: ours, unless `proxy_pass_header` lets the peer's through.
+fn push_own_fields(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], out: &mut Vec<u8>) {
+    let passed =
+        |name: &[u8], known| proxy.passed.contains(name).then(|| exchange.response.known(known, bytes)).flatten();
+    match passed(b"server", Known::Server) {
+        Some(server) => push_field(b"Server", server, out),
+        None => push_server(exchange, out),
+    }
+    match passed(b"date", Known::Date) {
+        Some(date) => push_field(b"Date", date, out),
+        None => push_date(out),
+    }
 }
 
 fn push_sticky(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
@@ -50,42 +69,38 @@ fn push_sticky(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
     }
 }
 
-fn push_peer_fields(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], out: &mut Vec<u8>) {
+fn push_peer_fields(
+    exchange: &Exchange,
+    proxy: &Proxy,
+    bytes: &[u8],
+    (location, out): (Option<Redirected>, &mut Vec<u8>),
+) {
     for header in &exchange.response.headers {
-        let name = header.name.of(bytes);
-        let hidden = match header.known {
+        let (name, value) = (header.name.of(bytes), header.value.of(bytes));
+        let shown = match header.known {
             // Written above, or between two hops only.
             Known::ContentType
             | Known::ContentLength
             | Known::TransferEncoding
             | Known::Connection
-            | Known::KeepAlive => continue,
-            Known::Date | Known::Server | Known::XPad | Known::XAccel => !proxy.passed.contains(name),
-            Known::Location => {
-                push_location(exchange, proxy, header.value, bytes, out);
-                continue;
-            }
-            _ => false,
+            | Known::KeepAlive
+            | Known::Date
+            | Known::Server => false,
+            Known::XPad | Known::XAccel => proxy.passed.contains(name),
+            _ => true,
         };
-        if !hidden && !proxy.hidden.contains(name) {
-            push_field(name, header.value.of(bytes), out);
+        if !shown || proxy.hidden.contains(name) {
+            continue;
+        }
+        match (header.known, &location) {
+            (Known::Location, Some(Redirected::Absolute(_))) => {}
+            (Known::Location, Some(Redirected::Other(location))) => push_field(name, location, out),
+            _ if name.eq_ignore_ascii_case(b"refresh") => {
+                push_field(name, &redirect::refresh(exchange, proxy, value), out);
+            }
+            _ => push_field(name, value, out),
         }
     }
-}
-
-/// `Location`, with the first `proxy_redirect` rule that fits applied.
-fn push_location(exchange: &Exchange, proxy: &Proxy, value: Slice, bytes: &[u8], out: &mut Vec<u8>) {
-    if proxy.hidden.contains(b"location") {
-        return;
-    }
-    let value = value.of(bytes);
-    for redirect in &proxy.redirects {
-        let mut rewritten = Vec::new();
-        if redirect.apply(exchange, value, &mut rewritten) {
-            return push_field(b"Location", &rewritten, out);
-        }
-    }
-    push_field(b"Location", value, out);
 }
 
 /// How the body goes to this client, and whether its connection outlives it.
