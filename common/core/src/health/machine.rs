@@ -61,8 +61,7 @@ impl Machine {
             (_, true) => Run::Passed(1),
             (_, false) => Run::Failed(1),
         };
-        let jitter = self.below(self.rules.jitter);
-        self.due = now.after(self.rules.interval).after(jitter);
+        self.postpone(now);
         let health = match self.run {
             Run::Passed(length) if length >= self.rules.passes => Availability::Up,
             Run::Failed(length) if length >= self.rules.fails => Availability::Unhealthy,
@@ -73,6 +72,12 @@ impl Machine {
         }
         self.health = health;
         Some(health)
+    }
+
+    /// A probe is over that says nothing about the peer, or its outcome has been taken: on to the next.
+    pub(super) fn postpone(&mut self, now: Tick) {
+        let jitter = self.below(self.rules.jitter);
+        self.due = now.after(self.rules.interval).after(jitter);
     }
 
     /// Goes on under a new generation's rules. `mandatory` without `persistent` starts anew, at once.
@@ -159,6 +164,15 @@ mod tests {
                 claim(machine.due() <= now.after(rules.interval).after(rules.jitter), "waits no longer than it must");
             }
             now = machine.due().max(now).after(Duration::from_millis(dice.roll(300)));
+            let earliest = now.after(rules.interval);
+            let window = earliest..=earliest.after(rules.jitter);
+            if dice.roll(10) == 0 {
+                let before = machine.health();
+                machine.postpone(now);
+                claim(machine.health() == before, "learns nothing from a probe without an outcome");
+                claim(window.contains(&machine.due()), "tries again in interval to interval + jitter");
+                continue;
+            }
             let streak = outcomes.last().copied().unwrap_or(true);
             let passed = if dice.roll(3) == 0 { !streak } else { streak };
             outcomes.push(passed);
@@ -184,9 +198,7 @@ mod tests {
             if rules.mandatory && !rules.persistent && !ever_passed {
                 claim(machine.health() != Availability::Up, "is not up before its first pass");
             }
-            let earliest = now.after(rules.interval);
-            let latest = earliest.after(rules.jitter);
-            claim(machine.due() >= earliest && machine.due() <= latest, "is probed in interval to interval + jitter");
+            claim(window.contains(&machine.due()), "is probed in interval to interval + jitter");
         }
     }
 

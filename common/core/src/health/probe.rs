@@ -67,6 +67,13 @@ impl Failure {
     fn new(doing: &'static str, reason: Reason) -> Failure {
         Failure { doing, reason }
     }
+
+    /// This machine has run out of something: that says nothing about the peer.
+    pub(super) fn is_ours(&self) -> bool {
+        const OURS: [i32; 6] =
+            [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL, libc::EADDRINUSE];
+        matches!(&self.reason, Reason::Io(error) if error.raw_os_error().is_some_and(|code| OURS.contains(&code)))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -278,4 +285,17 @@ async fn read_body(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_descriptors_is_not_the_peer_s_fault() {
+        let failure = |code| Failure::new(CONNECTING, Reason::Io(io::Error::from_raw_os_error(code)));
+        assert!(failure(libc::EMFILE).is_ours());
+        assert!(!failure(libc::ECONNREFUSED).is_ours());
+        assert!(!Failure::new(READING, Reason::TimedOut).is_ours());
+    }
 }

@@ -14,6 +14,7 @@ use crate::upstream::{Availability, Peer, State};
 use ahash::AHashMap;
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::io;
 use std::rc::Rc;
@@ -283,6 +284,13 @@ async fn watch(job: Rc<Job>, shared: Rc<Shared>) {
         let _turn = shared.turns.acquire().await;
         let subject = job.subject.borrow().clone();
         let outcome = probe(&subject.check, &subject.peer.address).await;
+        if let Err(failure) = &outcome
+            && failure.is_ours()
+        {
+            job.machine.borrow_mut().postpone(tick());
+            shared.log.write(Level::Crit, 0, format_args!("{failure}, {}", About(&subject)));
+            continue;
+        }
         let change = job.machine.borrow_mut().probed(tick(), outcome.is_ok());
         if change.is_some() {
             shared.publish(&job);
@@ -302,10 +310,19 @@ async fn sleep_until_due(job: &Job) {
     }
 }
 
+/// The end of a line about a peer.
+struct About<'a>(&'a Subject);
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Subject { check, peer } = self.0;
+        let block = check.matching.as_ref().map_or("", |matching| &*matching.name);
+        write!(f, "health check \"{block}\" of peer {} in upstream \"{}\"", peer.name, check.group.name)
+    }
+}
+
 fn tell(log: &ErrorLog, subject: &Subject, outcome: &Result<(), Failure>, change: Option<Availability>) {
-    let block = subject.check.matching.as_ref().map_or("", |matching| &*matching.name);
-    let (peer, group) = (&subject.peer.name, &subject.check.group.name);
-    let about = format_args!("health check \"{block}\" of peer {peer} in upstream \"{group}\"");
+    let about = About(subject);
     if let Err(failure) = outcome {
         log.write(Level::Info, 0, format_args!("{failure}, {about}"));
     }
