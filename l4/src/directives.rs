@@ -4,7 +4,7 @@
 use crate::settings::{Server, Session, Stream};
 use crate::{health_check, listen, proxy};
 use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Page, Repeat, Value};
-use fairlead_core::{log, resolver, upstream};
+use fairlead_core::{health, log, resolver, upstream};
 use std::sync::LazyLock;
 
 pub(crate) const STREAM: Contexts = Contexts::STREAM;
@@ -35,18 +35,31 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
         .with(health_check::DIRECTIVES, |server| &mut server.health)
 });
 
+/// Rows of a `match` block.
+static MATCH_LEVEL: LazyLock<Level<health::MatchSettings>> = LazyLock::new(|| {
+    Level::new(Contexts::STREAM_MATCH)
+        .with(health::MATCH_STREAM_DIRECTIVES, |settings: &mut health::MatchSettings| settings)
+});
+
 /// Rows of an `upstream` block.
 static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
     Level::new(Contexts::STREAM_UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
 });
 
-/// The plane's own pages, for `-h` and REFERENCE.md; core's rows have theirs.
+/// The plane's pages, for `-h` and REFERENCE.md. Rows of core that mean the same everywhere (`error_log`,
+/// `resolver`, those of `upstream`) have theirs with the process.
 pub fn pages() -> Vec<Page> {
     let mut all = fairlead_conf::pages(BLOCKS, "stream");
     all.extend(fairlead_conf::pages(listen::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(SESSION, "stream"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
+    all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));
+    let logs = fairlead_conf::pages(log::FORMAT_DIRECTIVES, "stream log").into_iter();
+    for mut page in logs.chain(fairlead_conf::pages(log::ACCESS_DIRECTIVES, "stream log")) {
+        page.contexts = if page.name == "log_format" { STREAM } else { STREAM.or(SERVER) };
+        all.push(page);
+    }
     all
 }
 
@@ -92,9 +105,15 @@ const BLOCKS: &[Directive<Stream>] = &[
         repeat: Repeat::Append,
         default: None,
         doc: "What a health check sends and what it expects back.",
-        set: |_, given| {
-            let message = "\"match\" directive is known to nginx, not built in fairlead yet";
-            Err(fairlead_conf::Diagnostic::error(given.statement.name.span, message))
+        set: |stream, given| {
+            let name = given.word(0);
+            if stream.matches.iter().any(|other| other.name.text == name.text) {
+                return Err(given.error(0, format!("duplicate match \"{}\"", name.text)));
+            }
+            let mut settings = health::MatchSettings::new(name.clone());
+            MATCH_LEVEL.eval(given.block(), &mut settings, given.cx);
+            stream.matches.push(settings);
+            Ok(())
         },
     },
 ];

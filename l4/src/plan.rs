@@ -126,7 +126,8 @@ impl<'a> Planner<'a> {
             checks: Vec::new(),
         };
         let lines = stream.formats.0.iter().map(|format| Line::compile(format, build)).collect();
-        let mut planner = Planner { plan, previous, build, lines, matches: Vec::new() };
+        let matches = stream.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect();
+        let mut planner = Planner { plan, previous, build, lines, matches };
         for settings in &stream.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
             let before = previous.and_then(|plan| plan.group_called(&name));

@@ -5,7 +5,7 @@ use crate::{health_check, listen, proxy};
 use fairlead_conf::Span;
 use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
 use fairlead_core::resolver::ResolverSettings;
-use fairlead_core::upstream;
+use fairlead_core::{health, upstream};
 use std::time::Duration;
 
 /// The scope of the `stream` block: the level every server inherits, and the
@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(crate) struct Stream {
     pub inherited: Server,
     pub upstreams: Vec<upstream::Settings>,
+    pub matches: Vec<health::MatchSettings>,
     pub formats: Formats,
     pub servers: Vec<Server>,
 }

@@ -1,4 +1,5 @@
 use crate::harness::plan;
+use fairlead_core::health::Kind;
 use fairlead_core::log::Registry;
 
 fn problems(text: &str) -> Vec<String> {
@@ -93,5 +94,34 @@ fn a_reload_keeps_what_the_peers_know() {
     }
     for ((_, old), (_, new)) in before.outcomes().zip(after.outcomes()) {
         assert!(std::sync::Arc::ptr_eq(old, new));
+    }
+}
+
+#[test]
+fn health_checks_name_their_group_and_match() {
+    let text = "match hello { send PING; expect ~ PONG; } upstream a { zone a 64k; server 127.0.0.1:1; }
+                server { listen 1; proxy_pass a; health_check interval=2 match=hello; health_check_timeout 3s; }
+                server { listen 2 udp; proxy_pass a; health_check udp; }";
+    let plan = plan(text, None, &Registry::default()).expect("a plan");
+    let checks = plan.checks();
+    let [tcp, udp] = &checks[..] else { panic!("two checks") };
+    assert_eq!(tcp.group.name, "a".into());
+    assert_eq!((tcp.settings.interval.as_secs(), tcp.read_timeout.as_secs()), (2, 3));
+    assert!(tcp.matching.is_some() && udp.matching.is_none());
+    assert!(matches!((&tcp.kind, &udp.kind), (Kind::Tcp, Kind::Udp)));
+}
+
+#[test]
+fn health_checks_say_what_they_miss() {
+    let upstream = "upstream a { zone a 64k; server 127.0.0.1:1; }";
+    for (text, expected) in [
+        ("server { listen 1; proxy_pass a; health_check match=b; }", "match \"b\" is not found"),
+        (
+            "server { listen 1; proxy_pass $remote_addr:1; health_check; }",
+            "\"health_check\" requires \"proxy_pass\" without variables",
+        ),
+        ("match m { send x; } match m { send y; } server { listen 1; proxy_pass a; }", "duplicate match \"m\""),
+    ] {
+        assert_eq!(problems(&format!("{upstream} {text}")), [expected], "{text}");
     }
 }
