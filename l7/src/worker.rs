@@ -48,7 +48,9 @@ impl Worker {
         self.memory.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_back(&self, memory: Memory) {
+    /// What is left of a connection that ended must not become the beginning of another.
+    pub(crate) fn give_back(&self, mut memory: Memory) {
+        memory.request.buffer.clear();
         let mut kept = self.memory.borrow_mut();
         if kept.len() < MEMORY_KEPT && memory.is_small() {
             kept.push(memory);
