@@ -446,7 +446,7 @@ fn split_target(target: &[u8]) -> Result<(Authority, usize), BadRequest> {
 /// Whether a field of this name is kept; `None` when no server may let it pass.
 fn check_name(name: &[u8], limits: &Limits) -> Option<bool> {
     if name.is_empty() {
-        return Some(false);
+        return None;
     }
     let mut keep = true;
     for &byte in name {

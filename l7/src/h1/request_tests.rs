@@ -67,6 +67,7 @@ fn refuses_what_smuggles() {
     assert_eq!(get("X: a\rb"), 400);
     assert_eq!(get("X: a\nY: b"), 400);
     assert_eq!(get("NoColon"), 400);
+    assert_eq!(get(": no name"), 400);
     assert_eq!(get("Host: b"), 400);
     assert_eq!(status("GET / HTTP/1.1\nHost: a\n\n"), 400);
     assert_eq!(status("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);

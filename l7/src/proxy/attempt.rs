@@ -194,12 +194,12 @@ impl<'a> Attempt<'a> {
         let parsed = response.parse(bytes, exchange.request.method == Method::Head);
         exchange.response = response;
         match parsed {
-            Ok(true) => {}
+            Ok(true) if exchange.response.head_len <= self.proxy.buffer_size => {}
             Ok(false) if bytes.len() < self.proxy.buffer_size => {
                 exchange.upstream_head.extend_from_slice(bytes);
                 return None;
             }
-            Ok(false) => {
+            Ok(_) => {
                 exchange.log(
                     Level::Error,
                     format_args!("upstream sent too big header while reading response header from upstream"),

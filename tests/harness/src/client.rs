@@ -147,7 +147,8 @@ impl Client {
         self.read_bytes(count).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_rest(&mut self) -> Result<Vec<u8>, String> {
+    /// The same, when not being closed is one of the results to expect.
+    pub fn try_rest(&mut self) -> Result<Vec<u8>, String> {
         while self.fill()? > 0 {}
         Ok(std::mem::take(&mut self.buffer))
     }

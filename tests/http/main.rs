@@ -1,0 +1,27 @@
+//! HTTP as a client and a peer see it: the real program, real sockets, one feature a file.
+//! Most of these stories are nginx's own behaviour and pass with `FAIRLEAD_UNDER_TEST=/usr/sbin/nginx`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use fairlead_harness::Setup;
+
+mod access_log;
+mod bodies;
+mod errors;
+mod headers;
+mod keepalive;
+mod limits;
+mod locations;
+mod next_upstream;
+mod peer_answers;
+mod proxy_pass;
+mod returns;
+mod server_names;
+mod smuggling;
+mod static_files;
+mod sticky;
+mod websocket;
+
+fn fairlead() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_fairlead"))
+}

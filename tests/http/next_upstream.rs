@@ -1,0 +1,102 @@
+//! When a peer fails, the next one gets the request, as long as that is safe.
+
+use fairlead_harness::{Answer, Client, HttpPeer, Port, Proxy};
+
+use crate::fairlead;
+
+fn group(bad: impl std::fmt::Display, good: &HttpPeer, location: &str) -> Proxy {
+    fairlead().workers(1).set("bad", bad).set("good", good.address()).http(&format!(
+        "log_format tried '$upstream_addr|$upstream_status|$status';
+        upstream group {{ server {{bad}} max_fails=0; server {{good}}; }}
+        server {{ listen 127.0.0.1:{{port}}; access_log {{dir}}/tried.log tried;
+            location / {{ proxy_pass http://group; {location} }} }}"
+    ))
+}
+
+fn statuses(proxy: &Proxy, count: usize) -> Vec<u16> {
+    (0..count).map(|_| proxy.get("/").status()).collect()
+}
+
+#[test]
+fn a_refused_connection_goes_unnoticed() {
+    let (nobody, good) = (Port::reserve(), HttpPeer::named("good"));
+    let proxy = group(nobody.address(), &good, "");
+    assert_eq!(statuses(&proxy, 6), [200; 6]);
+    assert_eq!(good.requests().len(), 6);
+    let tried = format!("{}, {}|502, 200|200", nobody.address(), good.address());
+    fairlead_harness::eventually("both peers are in the log", || proxy.directory().read("tried.log").contains(&tried));
+}
+
+#[test]
+fn a_peer_that_closes_without_a_word_is_left() {
+    let (bad, good) = (HttpPeer::start(|_| Answer::nothing()), HttpPeer::named("good"));
+    let proxy = group(bad.address(), &good, "");
+    assert_eq!(statuses(&proxy, 6), [200; 6]);
+    assert!(!bad.requests().is_empty());
+}
+
+#[test]
+fn a_peer_that_stays_silent_is_left_after_proxy_read_timeout() {
+    let (bad, good) = (HttpPeer::start(|_| Answer::silence()), HttpPeer::named("good"));
+    let proxy = group(bad.address(), &good, "proxy_read_timeout 200ms;");
+    assert_eq!(statuses(&proxy, 2), [200; 2]);
+    assert_eq!(bad.requests().len(), 1);
+}
+
+#[test]
+fn statuses_count_as_failures_only_when_listed() {
+    let (bad, good) = (HttpPeer::start(|_| Answer::status("503 Busy", "bad")), HttpPeer::named("good"));
+    let mut seen = statuses(&group(bad.address(), &good, ""), 4);
+    seen.sort_unstable();
+    assert_eq!(seen, [200, 200, 503, 503]);
+    let proxy = group(bad.address(), &good, "proxy_next_upstream error http_503;");
+    assert_eq!(statuses(&proxy, 4), [200; 4]);
+}
+
+#[test]
+fn a_request_that_may_have_had_effects_is_not_repeated() {
+    let (bad, good) = (HttpPeer::start(|_| Answer::nothing()), HttpPeer::named("good"));
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+    let send = |proxy: &Proxy| {
+        let mut seen: Vec<u16> = (0..4).map(|_| Client::connect(proxy.address()).request(post).status()).collect();
+        seen.sort_unstable();
+        seen
+    };
+    assert_eq!(send(&group(bad.address(), &good, "")), [200, 200, 502, 502]);
+    let proxy = group(bad.address(), &good, "proxy_next_upstream error non_idempotent;");
+    assert_eq!(send(&proxy), [200; 4]);
+    assert!(good.requests().iter().all(|request| request.body == b"x"), "the body was sent again");
+}
+
+#[test]
+fn a_request_that_never_left_is_repeated_whatever_its_method() {
+    let (nobody, good) = (Port::reserve(), HttpPeer::named("good"));
+    let proxy = group(nobody.address(), &good, "");
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+    for _ in 0..4 {
+        assert_eq!(Client::connect(proxy.address()).request(post).status(), 200);
+    }
+}
+
+#[test]
+fn off_and_tries_limit_the_attempts() {
+    let (nobody, good) = (Port::reserve(), HttpPeer::named("good"));
+    for location in ["proxy_next_upstream off;", "proxy_next_upstream_tries 1;"] {
+        let mut seen = statuses(&group(nobody.address(), &good, location), 4);
+        seen.sort_unstable();
+        assert_eq!(seen, [200, 200, 502, 502], "{location}");
+    }
+}
+
+#[test]
+fn when_every_peer_fails_the_client_learns_how() {
+    let (one, two) = (Port::reserve(), Port::reserve());
+    let proxy = fairlead().workers(1).set("one", one.address()).set("two", two.address()).http(
+        "upstream group { server {one}; server {two}; }
+        server { listen 127.0.0.1:{port}; location / { proxy_pass http://group; } }",
+    );
+    assert_eq!(proxy.get("/").status(), 502);
+    assert_eq!(proxy.get("/").status(), 502);
+    proxy.wait_for_error("no live upstreams while connecting to upstream");
+    proxy.wait_for_error("Connection refused) while connecting to upstream");
+}
