@@ -1,0 +1,219 @@
+//! The peers behind the proxies: fixed answers prepared once, one listener to each kind, on every loopback address.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use mio::event::{Event, Source};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use crate::Fault;
+use crate::engine::{Loop, PEERS};
+
+/// What TCP and UDP clients send and peers send back.
+pub const MESSAGE: [u8; 128] = [b'm'; 128];
+
+/// The first server of every group; the others follow it.
+pub const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Service {
+    /// 128 bytes of body to each HTTP request.
+    HttpSmall,
+    /// 64 KiB of body to each HTTP request.
+    HttpLarge,
+    /// What is sent comes back.
+    Echo,
+    /// What is sent comes back, and the connection is closed.
+    EchoOnce,
+    /// Bytes without end after the first message.
+    Stream,
+    /// Datagrams come back.
+    Datagrams,
+}
+
+impl Service {
+    const TCP: [Service; 5] =
+        [Service::HttpSmall, Service::HttpLarge, Service::Echo, Service::EchoOnce, Service::Stream];
+
+    pub fn port(self) -> u16 {
+        8001 + self as u16
+    }
+}
+
+const DATAGRAMS: usize = Service::TCP.len();
+const FIRST_CONNECTION: usize = DATAGRAMS + 1;
+
+pub struct Peer {
+    listeners: Vec<TcpListener>,
+    datagrams: UdpSocket,
+    connections: Slab<Served>,
+    small: Vec<u8>,
+    large: Vec<u8>,
+}
+
+struct Served {
+    stream: TcpStream,
+    service: Service,
+    /// How much of an answer has gone out; `None` between answers.
+    sent: Option<usize>,
+    /// The last bytes of an unfinished request head.
+    tail: Vec<u8>,
+}
+
+impl Peer {
+    pub fn listen(registry: &Registry) -> io::Result<Peer> {
+        let any = |service: Service| SocketAddr::from((Ipv4Addr::UNSPECIFIED, service.port()));
+        let mut listeners = Vec::new();
+        for service in Service::TCP {
+            let mut listener = TcpListener::bind(any(service))?;
+            register(registry, &mut listener, service as usize, Interest::READABLE)?;
+            listeners.push(listener);
+        }
+        // Not on every address: an answer would leave with another address than the question came to.
+        let mut datagrams = UdpSocket::bind((FIRST_ADDRESS, Service::Datagrams.port()).into())?;
+        register(registry, &mut datagrams, DATAGRAMS, Interest::READABLE)?;
+        let (small, large) = (response(128), response(64 * 1024));
+        Ok(Peer { listeners, datagrams, connections: Slab::new(), small, large })
+    }
+
+    /// Errors of a connection end that connection; an error here is one of the machine (no descriptors left).
+    pub fn ready(&mut self, token: usize, event: &Event, turn: &mut Loop) -> Result<(), Fault> {
+        match token {
+            DATAGRAMS => self.send_back(turn),
+            listener if listener < DATAGRAMS => self.accept(Service::TCP[listener], turn)?,
+            token => {
+                let key = token - FIRST_CONNECTION;
+                if self.serve(key, event, turn).is_err() {
+                    self.connections.try_remove(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_back(&mut self, turn: &mut Loop) {
+        while let Ok((length, from)) = self.datagrams.recv_from(turn.scratch) {
+            let _ = self.datagrams.send_to(&turn.scratch[..length], from);
+        }
+    }
+
+    fn accept(&mut self, service: Service, turn: &mut Loop) -> Result<(), Fault> {
+        loop {
+            let mut stream = match self.listeners[service as usize].accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(format!("a peer could not accept: {error}").into()),
+            };
+            stream.set_nodelay(true)?;
+            let entry = self.connections.vacant_entry();
+            let both = Interest::READABLE | Interest::WRITABLE;
+            register(turn.registry, &mut stream, FIRST_CONNECTION + entry.key(), both)?;
+            entry.insert(Served { stream, service, sent: None, tail: Vec::new() });
+        }
+    }
+
+    fn serve(&mut self, key: usize, event: &Event, turn: &mut Loop) -> io::Result<()> {
+        let Some(served) = self.connections.get_mut(key) else { return Ok(()) };
+        let answer = match served.service {
+            Service::HttpSmall => &self.small,
+            Service::HttpLarge | Service::Stream => &self.large,
+            Service::Echo | Service::EchoOnce | Service::Datagrams => &MESSAGE[..],
+        };
+        if event.is_writable() && served.sent.is_some() {
+            served.answer(answer)?;
+        }
+        if event.is_readable() || event.is_read_closed() {
+            served.read(answer, event.is_read_closed(), turn.scratch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Served {
+    fn read(&mut self, answer: &[u8], closed: bool, scratch: &mut [u8]) -> io::Result<()> {
+        loop {
+            let length = match self.stream.read(scratch) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if self.is_asked(&scratch[..length]) {
+                self.answer(answer)?;
+            }
+            if !closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether these bytes end a request. Proxies do not pipeline, so a head that ends a read ends the request.
+    fn is_asked(&mut self, bytes: &[u8]) -> bool {
+        match self.service {
+            Service::Echo | Service::EchoOnce | Service::Datagrams => bytes.len() == MESSAGE.len(),
+            Service::Stream => self.sent.is_none(),
+            Service::HttpSmall | Service::HttpLarge if self.tail.is_empty() && bytes.ends_with(b"\r\n\r\n") => true,
+            Service::HttpSmall | Service::HttpLarge => {
+                self.tail.extend_from_slice(bytes);
+                let whole = self.tail.ends_with(b"\r\n\r\n");
+                if whole {
+                    self.tail.clear();
+                }
+                whole
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+        let mut sent = self.sent.unwrap_or(0);
+        loop {
+            match self.stream.write(&answer[sent..]) {
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.sent = Some(sent);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            match self.service {
+                _ if sent < answer.len() => {}
+                Service::Stream => sent = 0,
+                Service::EchoOnce => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {
+                    self.sent = None;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn register(registry: &Registry, source: &mut impl Source, token: usize, interest: Interest) -> io::Result<()> {
+    registry.register(source, Token(PEERS + token), interest)
+}
+
+fn response(length: usize) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nServer: peer\r\nDate: Fri, 20 Nov 2026 20:00:00 GMT\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut response = head.into_bytes();
+    response.resize(response.len() + length, b'x');
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_have_ports_and_listeners_of_their_own() {
+        let ports: Vec<u16> = Service::TCP.iter().map(|service| service.port()).collect();
+        assert_eq!(ports, [8001, 8002, 8003, 8004, 8005]);
+        assert_eq!(Service::Datagrams.port(), 8006);
+        assert!(Service::TCP.iter().enumerate().all(|(index, &service)| index == service as usize));
+    }
+}

@@ -1,0 +1,100 @@
+//! The scenarios: what each loads, through what, and how its operations are counted.
+
+use std::net::{SocketAddr, SocketAddrV4};
+
+use crate::engine::Load;
+use crate::load_http::{HttpLoad, Manner};
+use crate::load_tcp::{Exchange, TcpLoad};
+use crate::load_udp::UdpLoad;
+use crate::peer::{FIRST_ADDRESS, Service};
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub service: Service,
+    /// Servers in the group; all are the one peer under different loopback addresses.
+    pub servers: usize,
+    pub balance: Balance,
+    pub kind: Kind,
+    /// Of the seconds of a round; the second half of the list is about one figure only.
+    pub share: f64,
+    /// Run when no scenario is named.
+    pub by_default: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Http(Manner),
+    Tcp(Exchange),
+    Udp,
+    /// Memory of idle connections.
+    Idle,
+    /// What clients see of reloads.
+    Reload,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Balance {
+    RoundRobin,
+    LeastConn,
+    HashUri,
+}
+
+pub const CLIENTS: usize = 64;
+pub const IDLE_CLIENTS: usize = 10_000;
+/// The load under which nginx is held against itself.
+pub const CONTROL: &Scenario = &Scenario { name: "control", ..HTTP_SMALL };
+
+const HTTP_SMALL: Scenario = Scenario {
+    name: "http_small",
+    service: Service::HttpSmall,
+    servers: 1,
+    balance: Balance::RoundRobin,
+    kind: Kind::Http(Manner::Keepalive),
+    share: 1.0,
+    by_default: true,
+};
+
+pub static ALL: [Scenario; 14] = [
+    HTTP_SMALL,
+    Scenario { name: "http_64k", service: Service::HttpLarge, ..HTTP_SMALL },
+    Scenario { name: "http_conn", kind: Kind::Http(Manner::Close), ..HTTP_SMALL },
+    Scenario { name: "tcp_rr", service: Service::Echo, kind: Kind::Tcp(Exchange::Session), ..HTTP_SMALL },
+    Scenario { name: "tcp_bulk", service: Service::Stream, kind: Kind::Tcp(Exchange::Stream), ..HTTP_SMALL },
+    Scenario { name: "tcp_conn", service: Service::EchoOnce, kind: Kind::Tcp(Exchange::Once), ..HTTP_SMALL },
+    Scenario { name: "udp_rr", service: Service::Datagrams, kind: Kind::Udp, ..HTTP_SMALL },
+    Scenario { name: "peers_10", servers: 10, share: 0.5, ..HTTP_SMALL },
+    Scenario { name: "peers_1000", servers: 1000, share: 0.5, ..HTTP_SMALL },
+    Scenario { name: "peers_10000", servers: 10_000, share: 0.5, ..HTTP_SMALL },
+    Scenario { name: "least_conn_1000", servers: 1000, share: 0.5, balance: Balance::LeastConn, ..HTTP_SMALL },
+    Scenario { name: "hash_1000", servers: 1000, share: 0.5, balance: Balance::HashUri, ..HTTP_SMALL },
+    Scenario { name: "idle", kind: Kind::Idle, ..HTTP_SMALL },
+    Scenario { name: "reload", kind: Kind::Reload, ..HTTP_SMALL },
+];
+
+impl Scenario {
+    pub fn load(&self, target: SocketAddr) -> Load {
+        match self.kind {
+            Kind::Http(manner) => Load::Http(HttpLoad::new(target, CLIENTS, manner)),
+            Kind::Idle => Load::Http(HttpLoad::new(target, IDLE_CLIENTS, Manner::Idle)),
+            Kind::Reload => Load::Http(HttpLoad::new(target, CLIENTS, Manner::Keepalive)),
+            Kind::Tcp(Exchange::Stream) => Load::Tcp(TcpLoad::new(target, 1, Exchange::Stream)),
+            Kind::Tcp(exchange) => Load::Tcp(TcpLoad::new(target, CLIENTS, exchange)),
+            Kind::Udp => Load::Udp(UdpLoad::new(target, CLIENTS)),
+        }
+    }
+
+    pub fn is_http(&self) -> bool {
+        !matches!(self.kind, Kind::Tcp(_) | Kind::Udp)
+    }
+
+    /// How many counted things make one operation: bulk is counted in bytes and told in megabytes.
+    pub fn per_operation(&self) -> f64 {
+        if self.kind == Kind::Tcp(Exchange::Stream) { 1e6 } else { 1.0 }
+    }
+
+    /// The group's addresses; all answer from the same sockets.
+    pub fn peers(&self) -> impl Iterator<Item = SocketAddrV4> {
+        let (first, port) = (u32::from(FIRST_ADDRESS), self.service.port());
+        (first..).take(self.servers).map(move |address| SocketAddrV4::new(address.into(), port))
+    }
+}
