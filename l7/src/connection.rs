@@ -54,11 +54,11 @@ pub(crate) async fn serve(
         }
         let talk = Talk { worker: &generation, servers: &servers, connection: &connection };
         // In a box of its own, so that an idle connection does not carry a request's state.
-        let (after, location) = Box::pin(talk.run(&mut client, &mut requests, std::mem::take(&mut early))).await;
-        match after {
-            After::KeepAlive => patience = location.keepalive_timeout,
-            After::Close => return,
-            After::Linger => return Box::pin(linger(&mut client, &location)).await,
+        let talked = Box::pin(talk.run(&mut client, &mut requests, std::mem::take(&mut early))).await;
+        match (talked.after, talked.location) {
+            (After::KeepAlive, _) => patience = talked.keepalive,
+            (After::Linger, Some(location)) => return Box::pin(linger(&mut client, &location)).await,
+            (After::Close | After::Linger, _) => return,
         }
     }
 }
@@ -149,6 +149,15 @@ struct Talk<'a> {
     connection: &'a Rc<Connection>,
 }
 
+/// How a run of requests ended.
+struct Talked {
+    after: After,
+    /// How long to wait for the next one.
+    keepalive: Duration,
+    /// Says how to linger.
+    location: Option<Arc<Location>>,
+}
+
 /// Why no request head could be had.
 enum NoHead {
     Bad(BadRequest),
@@ -157,7 +166,7 @@ enum NoHead {
 }
 
 impl Talk<'_> {
-    async fn run(&self, client: &mut Client, requests: &mut u64, early: Vec<u8>) -> (After, Arc<Location>) {
+    async fn run(&self, client: &mut Client, requests: &mut u64, early: Vec<u8>) -> Talked {
         let mut memory = self.worker.take_memory();
         memory.request.buffer.extend_from_slice(&early);
         loop {
@@ -165,21 +174,22 @@ impl Talk<'_> {
             let mut exchange =
                 Exchange::new(self.worker.clone(), self.connection.clone(), self.servers, *requests, memory);
             let after = self.one(client, &mut exchange).await;
-            let location = exchange.location.clone();
+            let keepalive = exchange.location.keepalive_timeout;
+            let location = (after == After::Linger).then(|| exchange.location.clone());
             memory = exchange.into_memory();
             if after != After::KeepAlive || memory.request.buffer.is_empty() {
                 self.worker.give_back(memory);
-                return (after, location);
+                return Talked { after, keepalive, location };
             }
         }
     }
 
     async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {
-        client.deadline.set(exchange.server.client_header_timeout);
-        let limits = exchange.server.limits;
+        client.deadline.set(self.servers.default.client_header_timeout);
+        let limits = self.servers.default.limits;
         match read_head(client, &mut exchange.request, &limits, self.worker).await {
             Ok(()) => exchange.run(client, self.servers).await,
-            Err(NoHead::Bad(bad)) => exchange.run_refused(client, bad.status, bad.reason).await,
+            Err(NoHead::Bad(bad)) => exchange.run_refused(client, self.servers, bad).await,
             Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
             Err(NoHead::Gone) => {
                 exchange.log(
@@ -200,6 +210,7 @@ impl Talk<'_> {
 
     /// Ends a request that nobody waits for any more: logged, not answered.
     fn abandon(&self, exchange: &mut Exchange, status: u16) -> After {
+        exchange.fall_back(self.servers);
         exchange.status = status;
         exchange.request_length = exchange.request.buffer.len() as u64;
         access_log::write(exchange);

@@ -7,7 +7,7 @@ use crate::access_log;
 use crate::body::BodyReader;
 use crate::client::Client;
 use crate::content::{self, Served, error_page};
-use crate::h1::{Known, Method, Request, RequestBody, Response, Slice, Version};
+use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
 use crate::proxy;
@@ -96,7 +96,11 @@ pub(crate) struct Memory {
     sent_head: Vec<u8>,
     upstream_head: Vec<u8>,
     to_peer: Vec<u8>,
+    proxy_host: Vec<u8>,
     attempts: Vec<Attempt>,
+    /// Where the last request went: most go where the one before went, and counting references
+    /// that all threads share is not free.
+    place: Option<(Arc<Server>, Arc<Location>)>,
 }
 
 impl Memory {
@@ -159,9 +163,9 @@ impl Exchange {
         requests: u64,
         memory: Memory,
     ) -> Exchange {
-        let server = servers.default.clone();
-        let location = server.root.clone();
-        let Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts } = memory;
+        let Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, place } =
+            memory;
+        let (server, location) = place.unwrap_or_else(|| (servers.default.clone(), servers.default.root.clone()));
         Exchange {
             started: tick(),
             worker,
@@ -179,7 +183,7 @@ impl Exchange {
             body_bytes_sent: 0,
             request_length: 0,
             attempts,
-            proxy_host: Vec::new(),
+            proxy_host,
             upstream_head,
             to_peer,
             completed: false,
@@ -207,13 +211,26 @@ impl Exchange {
     }
 
     /// Answers a request whose head nginx would refuse with `status`.
-    pub(crate) async fn run_refused(&mut self, client: &mut Client, status: u16, reason: &str) -> After {
+    pub(crate) async fn run_refused(
+        &mut self,
+        client: &mut Client,
+        servers: &VirtualServers,
+        bad: BadRequest,
+    ) -> After {
+        let BadRequest { status, reason } = bad;
+        self.fall_back(servers);
         self.log(Level::Info, format_args!("{reason}"));
         self.request_length = self.request.buffer.len() as u64;
         self.consumed = self.request.buffer.len();
         let mut reply = self.refuse(status);
         reply.close = true;
         self.finish(client, Ended::Reply(reply)).await
+    }
+
+    /// Nothing is known of where the request wants to go: the default server answers for it.
+    pub(crate) fn fall_back(&mut self, servers: &VirtualServers) {
+        self.server = servers.default.clone();
+        self.location = self.server.root.clone();
     }
 
     async fn finish(&mut self, client: &mut Client, ended: Ended) -> After {
@@ -230,7 +247,19 @@ impl Exchange {
 
     /// Server, path and location, as nginx finds them; a status when there is no way to go on.
     fn route(&mut self, servers: &VirtualServers) -> Result<(), u16> {
-        self.find_server(servers)?;
+        if !self.find_server(servers) {
+            self.fall_back(servers);
+            self.log(Level::Info, format_args!("client sent invalid host header"));
+            return Err(400);
+        }
+        let found = self.find_path().and_then(|()| self.locate());
+        if found.is_err() && found != Err(413) {
+            self.location = self.server.root.clone();
+        }
+        found
+    }
+
+    fn find_path(&mut self) -> Result<(), u16> {
         if matches!(self.request.method, Method::Trace | Method::Connect) {
             return Err(405);
         }
@@ -246,32 +275,35 @@ impl Exchange {
             let end = uri::query_end(text, at as usize) as u32;
             Slice { start: target.start + at, len: end.saturating_sub(at) }
         });
-        self.locate()
+        Ok(())
     }
 
-    fn find_server(&mut self, servers: &VirtualServers) -> Result<(), u16> {
+    /// False when the client's host is no host.
+    fn find_server(&mut self, servers: &VirtualServers) -> bool {
         let request = &self.request;
         let named = request.authority.map(|authority| authority.of(&request.buffer));
         self.host.clear();
         match named.or_else(|| request.known(Known::Host)) {
             Some(text) => {
                 if !host::push_valid(text, &mut self.host) {
-                    self.log(Level::Info, format_args!("client sent invalid host header"));
-                    return Err(400);
+                    return false;
                 }
             }
-            None if request.version >= Version::Http11 => return Err(400),
+            None if request.version >= Version::Http11 => return false,
             None => {}
         }
-        self.server = servers.find(&self.host, &mut self.captures).clone();
-        self.location = self.server.root.clone();
-        Ok(())
+        let server = servers.find(&self.host, &mut self.captures);
+        if !Arc::ptr_eq(server, &self.server) {
+            self.server = server.clone();
+        }
+        true
     }
 
     /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
     fn locate(&mut self) -> Result<(), u16> {
         match self.server.locate(&self.uri, &mut self.captures) {
-            Located::Location(location) => self.location = location,
+            Located::Location(location) if Arc::ptr_eq(location, &self.location) => {}
+            Located::Location(location) => self.location = location.clone(),
             Located::AddSlash => return Err(301),
         }
         let limit = self.location.client_max_body_size;
@@ -351,7 +383,10 @@ impl Exchange {
             mut sent_head,
             mut upstream_head,
             to_peer,
+            mut proxy_host,
             mut attempts,
+            server,
+            location,
             ..
         } = self;
         request.recycle(self.consumed);
@@ -359,8 +394,10 @@ impl Exchange {
         host.clear();
         sent_head.clear();
         upstream_head.clear();
+        proxy_host.clear();
         attempts.clear();
-        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, attempts }
+        let place = Some((server, location));
+        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, place }
     }
 
     /// Appends a template's text; variables without a value are empty.

@@ -132,19 +132,19 @@ pub struct Server {
 }
 
 /// Where a path leads.
-pub enum Located {
-    Location(Arc<Location>),
+pub enum Located<'a> {
+    Location(&'a Arc<Location>),
     /// The path with a slash added: 301, as nginx answers `/app` for `location /app/ { proxy_pass … }`.
     AddSlash,
 }
 
 impl Server {
     /// The location of a normalised path.
-    pub fn locate(&self, uri: &[u8], captures: &mut Captures) -> Located {
+    pub fn locate(&self, uri: &[u8], captures: &mut Captures) -> Located<'_> {
         match self.locations.find(uri, captures) {
-            Some(Found::Location(location)) => Located::Location(location.clone()),
+            Some(Found::Location(location)) => Located::Location(location),
             Some(Found::AddSlash(_)) => Located::AddSlash,
-            None => Located::Location(self.root.clone()),
+            None => Located::Location(&self.root),
         }
     }
 }

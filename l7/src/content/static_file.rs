@@ -239,7 +239,7 @@ fn move_to(exchange: &mut Exchange, name: &[u8]) -> Served {
     exchange.moved = true;
     match exchange.server.locate(&exchange.uri, &mut exchange.captures) {
         Located::Location(location) => {
-            exchange.location = location;
+            exchange.location = location.clone();
             Served::Moved
         }
         Located::AddSlash => Served::Reply(add_slash(exchange)),

@@ -102,7 +102,7 @@ fn settings_are_inherited_and_lists_replaced() {
     .unwrap();
     let server = &plan.listener(&key("0.0.0.0:8080")).unwrap().default;
     let location = |path: &str| match server.locate(path.as_bytes(), &mut Captures::default()) {
-        Located::Location(location) => location,
+        Located::Location(location) => location.clone(),
         Located::AddSlash => panic!("{path} needs a slash"),
     };
     let names = |location: &Location| match &location.content {

@@ -99,7 +99,8 @@ impl Run<'_> {
     }
 
     fn pick(&mut self, exchange: &mut Exchange) -> Option<Lease> {
-        let plan = exchange.worker.plan.clone();
+        let worker = exchange.worker.clone();
+        let plan = &worker.plan;
         let group = self.destination.group;
         let mut key = Vec::new();
         if let Some(template) = group.and_then(|group| plan.keys.get(group)).and_then(Option::as_ref) {

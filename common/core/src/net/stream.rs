@@ -3,12 +3,14 @@
 //! This is the transport the planes see; io_uring can take its place here.
 
 use crate::net::Address;
+// Straight system calls: libc's are cancellation points, which a process with threads pays for.
+use rustix::net as raw;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 #[derive(Debug)]
@@ -67,9 +69,21 @@ impl Stream {
     /// # Errors
     /// Those of `recv`.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let read = either!(self, stream => Pin::new(stream).poll_read(cx, &mut buffer));
-        read.map_ok(|()| buffer.filled().len())
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let mut read = None;
+            let size = buffer.len();
+            let step = either!(&mut *self, stream => stream.try_io(Interest::READABLE, || {
+                let (count, _) = raw::recv(&*stream, &mut *buffer, raw::RecvFlags::empty())?;
+                read = Some(count);
+                drained(count, size)
+            }));
+            match (read, step) {
+                (Some(count), _) => return Poll::Ready(Ok(count)),
+                (None, Err(error)) if is_transient(&error) => {}
+                (None, step) => return Poll::Ready(step.map(|()| 0)),
+            }
+        }
     }
 
     /// Writes what fits.
@@ -77,7 +91,20 @@ impl Stream {
     /// # Errors
     /// Those of `send`.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let mut written = None;
+            let step = either!(&mut *self, stream => stream.try_io(Interest::WRITABLE, || {
+                let count = raw::send(&*stream, bytes, raw::SendFlags::NOSIGNAL)?;
+                written = Some(count);
+                drained(count, bytes.len())
+            }));
+            match (written, step) {
+                (Some(count), _) => return Poll::Ready(Ok(count)),
+                (None, Err(error)) if is_transient(&error) => {}
+                (None, step) => return Poll::Ready(step.map(|()| 0)),
+            }
+        }
     }
 
     /// Writes what fits of several slices.
@@ -154,4 +181,14 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         either!(self, stream => stream.as_fd())
     }
+}
+
+/// Tells tokio that a read or write that fell short has used up the socket's readiness: it then
+/// waits for the next event rather than ask the kernel again.
+fn drained(count: usize, wanted: usize) -> io::Result<()> {
+    if count > 0 && count < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
