@@ -204,7 +204,7 @@ impl Worker {
         }
         self.take_sockets(configure);
         self.start_threads(generation.main.workers)?;
-        self.distribute(&generation)?;
+        // First, so that a peer that must pass a check before its first request gets none earlier.
         match &self.prober {
             Some(prober) => prober.replace(generation.checks()),
             None => {
@@ -213,6 +213,7 @@ impl Worker {
                 self.prober = Some(prober);
             }
         }
+        self.distribute(&generation)?;
         self.taken = Some(generation);
         Ok(())
     }
