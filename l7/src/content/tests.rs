@@ -45,7 +45,7 @@ fn serve_in(folder: &Folder, server: &str, line: &str, fields: &[(&str, &str)]) 
     let reply = runtime.block_on(async {
         match exchange.server.locate(&exchange.uri, &mut exchange.captures) {
             Located::AddSlash => return add_slash(&exchange),
-            Located::Location(location) => exchange.location = location,
+            Located::Location(location) => exchange.location = location.clone(),
         }
         loop {
             if let Some(said) = &exchange.location.clone().answer {
