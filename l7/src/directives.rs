@@ -6,6 +6,7 @@ use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::{content, listen, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
+use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
 use fairlead_core::{log, upstream};
 use std::sync::{Arc, LazyLock};
 
@@ -47,6 +48,10 @@ static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
     Level::new(Contexts::UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
 });
 
+/// Rows of a `match` block.
+static MATCH_LEVEL: LazyLock<Level<MatchSettings>> =
+    LazyLock::new(|| Level::new(Contexts::MATCH).with(MATCH_HTTP_DIRECTIVES, |settings: &mut MatchSettings| settings));
+
 /// Adds the rows whose settings blocks hand down to the blocks inside them.
 fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
     level
@@ -73,6 +78,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
         pages_of(settings::resolver::DIRECTIVES, "http"),
+        pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
     ]
@@ -125,7 +131,9 @@ const BLOCKS: &[Directive<Http>] = &[
             if http.shared.matches.iter().any(|other| other.name.text == name.text) {
                 return Err(given.error(0, format!("duplicate match \"{}\"", name.text)));
             }
-            http.shared.matches.push(settings::MatchBlock { name: name.clone(), block: given.block().clone() });
+            let mut settings = MatchSettings::new(name.clone());
+            MATCH_LEVEL.eval(given.block(), &mut settings, given.cx);
+            http.shared.matches.push(settings);
             Ok(())
         },
     },

@@ -14,7 +14,8 @@ pub(crate) mod resolver;
 use crate::plan::Return;
 use crate::route::{Kind, Pattern};
 use crate::{listen, proxy};
-use fairlead_conf::{Block, Diagnostic, Given, Span, Word};
+use fairlead_conf::{Diagnostic, Given, Span};
+use fairlead_core::health::MatchSettings;
 use fairlead_core::log::{ErrorLogs, Format};
 use fairlead_core::upstream;
 use std::sync::Arc;
@@ -32,14 +33,8 @@ pub(crate) struct Http {
 #[derive(Default)]
 pub(crate) struct Shared {
     pub upstreams: Vec<upstream::Settings>,
-    pub matches: Vec<MatchBlock>,
+    pub matches: Vec<MatchSettings>,
     pub formats: Vec<Format>,
-}
-
-/// A `match` block as written; core compiles it.
-pub(crate) struct MatchBlock {
-    pub name: Word,
-    pub block: Block,
 }
 
 /// What `http`, `server` and `location` hand down.

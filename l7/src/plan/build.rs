@@ -7,6 +7,7 @@ use super::groups::Groups;
 use super::servers::Listening;
 use super::{Plan, locations};
 use crate::directives::HTTP_LEVEL;
+use crate::route::Pattern;
 use crate::settings::{self, Http};
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
@@ -29,6 +30,8 @@ pub(super) fn build(
     // What main says comes before the row's own default.
     http.inherited.error_logs = Arc::new(error_logs.clone());
     HTTP_LEVEL.eval(block, &mut http, build.cx);
+
+    Pattern::forget_known();
 
     let Http { shared, servers, .. } = http;
     let planner = Planner {
@@ -72,8 +75,11 @@ pub(super) struct Planner<'a> {
 pub(super) struct Shared {
     error_logs: RefCell<AHashMap<usize, ErrorLog>>,
     access_logs: RefCell<AHashMap<usize, Vec<Option<AccessLog>>>>,
-    pub types: RefCell<AHashMap<usize, Arc<super::Types>>>,
+    pub types: RefCell<AHashMap<TypesKey, Arc<super::Types>>>,
 }
+
+/// Identity of `types`, and `default_type`.
+type TypesKey = (usize, Box<str>);
 
 /// Identity of shared settings, which outlive the build.
 pub(super) fn identity<T>(settings: &Arc<T>) -> usize {

@@ -37,7 +37,7 @@ impl<'a> Groups<'a> {
             sticky: Vec::new(),
             named: AHashMap::new(),
             implicit: AHashMap::new(),
-            matches: Vec::new(),
+            matches: shared.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect(),
             checks: Vec::new(),
         };
         for settings in &shared.upstreams {

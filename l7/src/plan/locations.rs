@@ -122,6 +122,8 @@ fn location(
 }
 
 fn types(inherited: &Inherited, planner: &Planner<'_>) -> Arc<Types> {
+    let files = &inherited.files;
     let mut known = planner.shared.types.borrow_mut();
-    known.entry(identity(&inherited.files)).or_insert_with(|| Arc::new(compile_types(&inherited.files))).clone()
+    let key = (identity(&files.types), files.default_type.clone());
+    known.entry(key).or_insert_with(|| Arc::new(compile_types(files))).clone()
 }

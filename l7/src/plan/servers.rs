@@ -26,6 +26,7 @@ struct Place {
     default: Arc<Server>,
     default_written: bool,
     names: Names<Arc<Server>>,
+    servers: usize,
 }
 
 impl Listening {
@@ -69,6 +70,7 @@ impl Listening {
                 default: server.clone(),
                 default_written: false,
                 names: Names::default(),
+                servers: 0,
             });
         }
         &mut self.places[index]
@@ -131,6 +133,7 @@ impl Place {
             self.default = server.clone();
         }
         self.proxy_protocol |= listen.proxy_protocol;
+        self.servers += 1;
     }
 
     fn name(&mut self, names: &[ServerName], server: &Arc<Server>, build: &Build<'_>) {
@@ -150,6 +153,8 @@ impl Place {
     }
 
     fn servers(self, by_local: AHashMap<IpAddr, Arc<VirtualServers>>) -> VirtualServers {
-        VirtualServers { default: self.default, proxy_protocol: self.proxy_protocol, names: self.names, by_local }
+        // With one server every name leads to it: nothing to look up, but for the groups of regexes.
+        let names = if self.servers == 1 && !self.names.have_patterns() { Names::default() } else { self.names };
+        VirtualServers { default: self.default, proxy_protocol: self.proxy_protocol, names, by_local }
     }
 }

@@ -181,6 +181,17 @@ fn one_reading_tells_every_mistake() {
 }
 
 #[test]
+fn health_checks_are_asked_for_with_their_match() {
+    let group = "match ok { status 200; } upstream u { zone u 64k; server 127.0.0.1:9; }";
+    let checked = |check: &str| format!("{group} server {{ location / {{ proxy_pass http://u; {check}; }} }}");
+    let plan = read(&checked("health_check interval=2s uri=/up match=ok")).unwrap();
+    let checks = plan.checks();
+    assert_eq!((checks.len(), &*checks[0].group.name, &*checks[0].settings.uri), (1, "u", "/up"));
+    assert!(checks[0].matching.as_ref().is_some_and(|matching| &*matching.name == "ok"));
+    assert_eq!(wrong(&checked("health_check match=nope")), ["match \"nope\" is not found"]);
+}
+
+#[test]
 fn conflicting_names_are_a_warning() {
     assert_eq!(
         warnings("server { listen 80; server_name a; } server { listen 80; server_name b a; }"),

@@ -94,6 +94,10 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    pub fn have_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
     /// The server of `host` (lower case, no port, no final dot).
     pub fn find(&self, host: &[u8], captures: &mut Captures) -> Option<&T> {
         self.exact

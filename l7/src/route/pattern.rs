@@ -6,8 +6,11 @@
 //! UTF-8 look to it like U+FFFD.
 
 use crate::plan::Captures;
+use ahash::AHashMap;
 use regex::bytes;
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::Arc;
 
 /// Steps after which a backtracking match is given up as no match.
 const BACKTRACK_LIMIT: usize = 100_000;
@@ -15,13 +18,22 @@ const BACKTRACK_LIMIT: usize = 100_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     engine: Engine,
-    names: Vec<Option<Box<str>>>,
+    names: Arc<[Option<Box<str>>]>,
+}
+
+/// What one reading of a configuration has compiled: ten thousand servers that each say
+/// `location ~ \.php$` share one automaton.
+#[derive(Default)]
+struct Known(AHashMap<(Box<str>, bool), Pattern>);
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
 }
 
 #[derive(Clone, Debug)]
 enum Engine {
     Linear(bytes::Regex),
-    Backtracking(Box<fancy_regex::Regex>),
+    Backtracking(Arc<fancy_regex::Regex>),
 }
 
 impl Pattern {
@@ -30,11 +42,26 @@ impl Pattern {
     /// # Errors
     /// What is wrong with the pattern, in one line.
     pub fn new(text: &str, ignore_case: bool) -> Result<Pattern, String> {
+        let key = (text.into(), ignore_case);
+        if let Some(known) = KNOWN.with_borrow(|known| known.0.get(&key).cloned()) {
+            return Ok(known);
+        }
+        let pattern = Pattern::compile(text, ignore_case)?;
+        KNOWN.with_borrow_mut(|known| known.0.insert(key, pattern.clone()));
+        Ok(pattern)
+    }
+
+    /// At the end of a reading: the plan alone holds its patterns from now on.
+    pub fn forget_known() {
+        KNOWN.take();
+    }
+
+    fn compile(text: &str, ignore_case: bool) -> Result<Pattern, String> {
         // Bytes, not characters: nginx compiles without PCRE's UTF mode.
         let linear = bytes::RegexBuilder::new(text).unicode(false).case_insensitive(ignore_case).build();
         let engine = match linear {
             Ok(regex) => Engine::Linear(regex),
-            Err(bytes_error) => Engine::Backtracking(Box::new(backtracking(text, ignore_case, &bytes_error)?)),
+            Err(bytes_error) => Engine::Backtracking(Arc::new(backtracking(text, ignore_case, &bytes_error)?)),
         };
         let names = match &engine {
             Engine::Linear(regex) => regex.capture_names().map(|name| name.map(Box::from)).collect(),
