@@ -19,7 +19,7 @@ pub(crate) fn push_valid(text: &[u8], out: &mut Vec<u8>) -> bool {
         _ => false,
     };
     let name = name.strip_suffix(b".").unwrap_or(name);
-    if name.is_empty() || !good_port {
+    if name.is_empty() || name.ends_with(b".") || !good_port {
         return false;
     }
     let mut dot = false;
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_host() {
-        for text in ["", ".", "a..b", "a/b", "a b", "a:80x", "[::1", "a@b", "a\0"] {
+        for text in ["", ".", "..", "a..", "a..b", "a/b", "a b", "a:80x", "[::1", "a@b", "a\0"] {
             assert_eq!(valid(text), None, "{text:?}");
         }
     }

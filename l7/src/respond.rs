@@ -1,6 +1,7 @@
 //! Sends a response made here: its head in nginx's order, its body, and what
 //! follows for the connection.
 
+use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{After, Exchange};
 use crate::h1::{Method, Version};
@@ -11,7 +12,7 @@ use fairlead_core::log::Level;
 use std::fs::File;
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 /// What `Server:` says.
 pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
@@ -22,6 +23,13 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     // As nginx: these are logged, and nobody is there who should see them.
     if matches!(reply.status, 408 | 444 | 499) {
         return After::Close;
+    }
+    let mut reply = reply;
+    if !early_body_is_sound(client, exchange) {
+        // As nginx: a page says what it was to say and ends the connection, anything else is refused.
+        reply = if reply.status < 300 { exchange.refuse(400) } else { reply };
+        reply.close = true;
+        exchange.status = reply.status;
     }
     let keep = !reply.close && exchange.may_keep_alive();
     let mut head = std::mem::take(&mut exchange.sent_head);
@@ -60,6 +68,23 @@ pub(crate) async fn settle(client: &mut Client, exchange: &mut Exchange, keep: b
     }
 }
 
+/// Skips what came of an unwanted body together with the head; false when it is no body.
+fn early_body_is_sound(client: &mut Client, exchange: &mut Exchange) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut discarded = Vec::new();
+    while !exchange.body.is_done() && exchange.consumed < exchange.request.buffer.len() {
+        let before = exchange.consumed;
+        discarded.clear();
+        if matches!(exchange.poll_body(&mut cx, client, &mut discarded), Poll::Ready(Err(BodyError::Broken))) {
+            return false;
+        }
+        if exchange.consumed == before {
+            break;
+        }
+    }
+    true
+}
+
 /// Reads the rest of a body that nobody wanted, so that the next request can be found.
 async fn discard_body(client: &mut Client, exchange: &mut Exchange) -> bool {
     let end = clock::tick().after(exchange.location.lingering_time);
@@ -73,7 +98,8 @@ async fn discard_body(client: &mut Client, exchange: &mut Exchange) -> bool {
         discarded.clear();
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = exchange.poll_body(cx, client, &mut discarded) {
-                return Poll::Ready(read.is_ok());
+                // Too large is only what somebody wants.
+                return Poll::Ready(matches!(read, Ok(()) | Err(BodyError::TooLarge)));
             }
             client.deadline.poll(cx).map(|_| false)
         });

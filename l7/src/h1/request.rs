@@ -14,7 +14,7 @@ pub struct Limits {
     pub headers: usize,
     /// `underscores_in_headers`.
     pub underscores: bool,
-    /// `ignore_invalid_headers`: leave out fields with strange names instead of refusing.
+    /// `ignore_invalid_headers`: leave out fields with strange names.
     pub ignore_invalid: bool,
 }
 
@@ -226,10 +226,13 @@ impl Request {
             return Err(INVALID_LINE);
         }
         let version = trim_spaces(rest.get(target_len..).unwrap_or_default());
-        let version = parse_version(version, method)?;
         let (authority, path) = split_target(target)?;
         let at = start + target_start;
-        self.version = version;
+        if version.is_empty() {
+            // A client that knows no heads gets none, whatever the answer.
+            self.version = Version::Http09;
+        }
+        self.version = parse_version(version, method)?;
         self.method = Method::of(method);
         self.method_text = Slice::new(start, start + method_end);
         self.authority = authority.map(|(from, to)| Slice::new(at + from, at + to));
@@ -251,8 +254,8 @@ impl Request {
         if value.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f)) {
             return Err(INVALID_FIELD);
         }
-        if !keep {
-            return if limits.ignore_invalid { Ok(()) } else { Err(INVALID_FIELD) };
+        if !keep && limits.ignore_invalid {
+            return Ok(());
         }
         if self.headers.len() >= limits.headers {
             return Err(bad("client sent too many headers"));
@@ -407,6 +410,9 @@ fn parse_version(text: &[u8], method: &[u8]) -> Result<Version, BadRequest> {
         return if method == b"GET" { Ok(Version::Http09) } else { Err(INVALID_LINE) };
     }
     let number = text.strip_prefix(b"HTTP/").ok_or(INVALID_LINE)?;
+    if number.first() == Some(&b'0') {
+        return Err(INVALID_LINE);
+    }
     let dot = memchr(b'.', number).ok_or(INVALID_LINE)?;
     let major = parse_decimal(number.get(..dot).unwrap_or_default()).ok_or(INVALID_LINE)?;
     let minor = parse_decimal(number.get(dot + 1..).unwrap_or_default()).ok_or(INVALID_LINE)?;
@@ -417,7 +423,6 @@ fn parse_version(text: &[u8], method: &[u8]) -> Result<Version, BadRequest> {
         (2.., _) => Err(refuse(505, "client sent invalid version while reading client request line")),
         (1, 0) => Ok(Version::Http10),
         (1, _) => Ok(Version::Http11),
-        // nginx answers HTTP/0.x requests with a version like HTTP/1.0 ones.
         _ => Err(INVALID_LINE),
     }
 }

@@ -43,6 +43,8 @@ pub struct Proxy {
     pub set_headers: Vec<(Box<str>, Template<Variable>)>,
     /// Lower-case names of client fields that are not passed because `set_headers` sets them.
     pub overridden: NameSet,
+    /// The request tells the peer to close (RFC 9112 section 9.6: nothing may follow on that connection).
+    pub says_close: bool,
     /// Lower-case names of peer fields that clients do not see, beyond nginx's fixed ones.
     pub hidden: NameSet,
     /// Lower-case names that `proxy_pass_header` lets through (`server`, `date`, …).

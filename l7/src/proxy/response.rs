@@ -9,6 +9,9 @@ use crate::respond::{push_connection, push_date, push_field, push_number, push_s
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
+    if exchange.request.version == Version::Http09 {
+        return;
+    }
     let response = &exchange.response;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(response.status_line.of(bytes));

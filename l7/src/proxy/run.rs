@@ -190,7 +190,8 @@ impl Run<'_> {
             }
         };
         exchange.completed = true;
-        if whole && exchange.response.keepalive && self.proxy.http11 && attempt.is_sent(exchange) {
+        let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
+        if whole && kept && attempt.is_sent(exchange) {
             if let Some(group) = self.destination.group {
                 exchange.worker.pool.give(group, lease.index, peer);
             }
@@ -258,6 +259,7 @@ async fn take_body(
     proxy: &Proxy,
 ) -> Result<(Vec<u8>, BodyFraming), BodyError> {
     if !proxy.pass_request_body {
+        drop_body(client, exchange).await?;
         return Ok((Vec::new(), BodyFraming::None));
     }
     if exchange.body.is_done() {
@@ -288,6 +290,25 @@ async fn take_body(
             Ok((body, BodyFraming::Chunked))
         }
     }
+}
+
+/// Reads a body that the peer is not to have: left unread, it would be taken for the peer's.
+async fn drop_body(client: &mut Client, exchange: &mut Exchange) -> Result<(), BodyError> {
+    if exchange.body.is_done() {
+        return Ok(());
+    }
+    expect(client, exchange).await?;
+    let mut part = Vec::new();
+    while !exchange.body.is_done() {
+        client.deadline.set(exchange.location.client_body_timeout);
+        part.clear();
+        poll_fn(|cx| match exchange.poll_body(cx, client, &mut part) {
+            Poll::Pending => client.deadline.poll(cx).map(|_| Err(BodyError::TimedOut)),
+            ready => ready,
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Tells a client that waits for it to go on.

@@ -25,7 +25,8 @@ pub(crate) const DIRECTIVES: &[Directive<Vec<ServerName>>] = &[Directive {
         for (index, word) in given.words().iter().enumerate() {
             let text: Box<str> = match &*word.text {
                 "$hostname" => hostname(),
-                text => text.into(),
+                text if text.starts_with('~') => text.into(),
+                text => text.to_ascii_lowercase().into(),
             };
             let name = Name::parse(&text).map_err(|why| given.error(index, why))?;
             if text.contains('/') && !text.starts_with('~') {

@@ -16,6 +16,7 @@ pub(crate) fn compile(
     (location, cx): (&str, &Cx),
 ) -> Result<Proxy, Diagnostic> {
     let set_headers = set_headers(settings, cx)?;
+    let says_close = set_headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("connection") && is_close(value));
     let overridden = set_headers.iter().map(|(name, _)| name.as_bytes()).collect();
     let (host, port) = url.map_or_else(Default::default, host_and_port);
     Ok(Proxy {
@@ -27,6 +28,7 @@ pub(crate) fn compile(
         method: settings.method.clone(),
         set_headers,
         overridden,
+        says_close,
         hidden: settings.hide_headers.iter().map(|name| name.as_bytes()).collect(),
         passed: settings.pass_headers.iter().map(|name| name.as_bytes()).collect(),
         pass_request_headers: settings.pass_request_headers,
@@ -51,6 +53,10 @@ pub(crate) fn compile(
     })
 }
 
+fn is_close(value: &Template<variables::Variable>) -> bool {
+    matches!(&*value.pieces, [Piece::Text(text)] if text.eq_ignore_ascii_case("close"))
+}
+
 /// `$proxy_host` and `$proxy_port`.
 fn host_and_port(url: &Url) -> (Box<str>, Box<str>) {
     if url.host.text.starts_with("unix:") {
@@ -62,18 +68,17 @@ fn host_and_port(url: &Url) -> (Box<str>, Box<str>) {
     }
 }
 
-/// nginx's defaults in front, unless the configuration sets the same fields.
+/// nginx's defaults behind what the configuration sets, unless it sets the same fields.
 fn set_headers(settings: &Settings, cx: &Cx) -> Result<Vec<SetHeader>, Diagnostic> {
     let close = (!settings.http11).then_some(("Connection", "close"));
     let defaults = [("Host", "$proxy_host")].into_iter().chain(close);
-    let mut headers = Vec::new();
+    let mut headers = settings.set_headers.to_vec();
     for (name, value) in defaults {
         if !settings.set_headers.iter().any(|(written, _)| written.eq_ignore_ascii_case(name)) {
             let word = Word { text: value.into(), span: fairlead_conf::Span::default(), quoted: false };
             headers.push((name.into(), variables::compile(&word, cx)?));
         }
     }
-    headers.extend(settings.set_headers.iter().cloned());
     Ok(headers)
 }
 
