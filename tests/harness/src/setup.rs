@@ -35,9 +35,12 @@ impl Setup {
     }
 
     fn with_program(program: PathBuf) -> Setup {
+        let directory = Directory::new();
+        // Where logs go that a configuration does not name.
+        std::fs::create_dir(directory.join("logs")).expect("a folder can be made");
         Setup {
             program,
-            directory: Directory::new(),
+            directory,
             values: Vec::new(),
             ports: Vec::new(),
             main: String::new(),

@@ -1,0 +1,51 @@
+//! Listeners come and go with the configuration; connections outlive theirs.
+
+use std::io::Write;
+
+use fairlead_harness::{Client, Signal, TcpPeer, connect, eventually, process, read_line};
+
+use crate::fairlead;
+
+#[test]
+fn a_new_port_serves_and_an_old_one_closes() {
+    let mut proxy = fairlead().start("http { server { listen 127.0.0.1:{port}; return 200 a; } }");
+    proxy.rewrite("http { server { listen 127.0.0.1:{port_two}; return 200 b; } }");
+    proxy.signal(Signal::SIGHUP);
+    eventually("the new port listens", || process::tcp_listens(proxy.port("port_two")));
+    assert_eq!(fairlead_harness::get(proxy.port("port_two"), "/").text(), "b");
+    eventually("the old port is closed", || !process::tcp_listens(proxy.address()));
+}
+
+#[test]
+fn a_session_outlives_its_listener() {
+    let peer = TcpPeer::named("a");
+    let mut proxy = fairlead()
+        .set("peer", peer.address())
+        .start("stream { server { listen 127.0.0.1:{port}; proxy_pass {peer}; } }");
+    let mut session = connect(proxy.address());
+    writeln!(session, "before").unwrap();
+    assert_eq!(read_line(&session), "a: before");
+    proxy.rewrite("stream { server { listen 127.0.0.1:{port_two}; proxy_pass {peer}; } }");
+    proxy.signal(Signal::SIGHUP);
+    eventually("the old port is closed", || !process::tcp_listens(proxy.address()));
+    writeln!(session, "after").unwrap();
+    assert_eq!(read_line(&session), "a: after");
+    assert_eq!(peer.accepted(), 1);
+}
+
+#[test]
+fn connections_waiting_to_be_accepted_survive() {
+    let blocks = "http { server { listen 127.0.0.1:{port}; return 200 '{text}'; } }";
+    let mut proxy = fairlead().set("text", 0).start(blocks);
+    for generation in 1..=10 {
+        let mut waiting: Vec<Client> = (0..20).map(|_| Client::connect(proxy.address())).collect();
+        proxy.set("text", generation);
+        proxy.rewrite(blocks);
+        proxy.signal(Signal::SIGHUP);
+        for client in &mut waiting {
+            let answer = client.request("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            assert_eq!(answer.status(), 200);
+        }
+        eventually("the new generation answers", || proxy.get("/").text() == generation.to_string());
+    }
+}

@@ -1,0 +1,16 @@
+//! Groups of peers: who gets the next request, who is left out, and when they come back.
+//! Where nginx decides the same thing, Debian's nginx runs beside and must agree.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use fairlead_harness::Setup;
+
+mod balance;
+mod failure;
+mod hash;
+mod health;
+mod max_conns;
+
+fn fairlead() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_fairlead"))
+}
