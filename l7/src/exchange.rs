@@ -284,11 +284,8 @@ impl Exchange {
         let named = request.authority.map(|authority| authority.of(&request.buffer));
         self.host.clear();
         match named.or_else(|| request.known(Known::Host)) {
-            Some(text) => {
-                if !host::push_valid(text, &mut self.host) {
-                    return false;
-                }
-            }
+            Some(text) if !host::push_valid(text, &mut self.host) => return false,
+            Some(_) => {}
             None if request.version >= Version::Http11 => return false,
             None => {}
         }
@@ -356,11 +353,6 @@ impl Exchange {
         if log.wants(level) {
             log.write(level, self.connection.number, format_args!("{message}{}", access_log::About(self)));
         }
-    }
-
-    /// Milliseconds since the request's first byte.
-    pub(crate) fn age(&self) -> u64 {
-        u64::try_from(tick().since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether the connection may carry another request after this one.

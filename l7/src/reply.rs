@@ -40,8 +40,4 @@ impl Body {
             Body::File { length, .. } => *length,
         }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }

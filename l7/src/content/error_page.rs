@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn other_statuses_have_no_page() {
-        assert!(error_page(430, true).body.is_empty());
+        assert!(error_page(430, true).body.len() == 0);
         assert_eq!(error_page(430, true).content_type, None);
     }
 }

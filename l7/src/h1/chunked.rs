@@ -75,11 +75,6 @@ impl Chunked {
         }
     }
 
-    /// The whole body and its trailers were seen.
-    pub fn is_done(&self) -> bool {
-        self.state == State::Done
-    }
-
     fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
         Ok(match (self.state, byte) {
             (State::SizeStart, _) => {

@@ -10,7 +10,7 @@ mod request;
 mod response;
 
 pub use bytes::{Slice, is_list_member, is_token, parse_decimal};
-pub use chunked::{ChunkError, Chunked, Event, push_chunk_size};
+pub use chunked::{Chunked, Event, push_chunk_size};
 pub use head::{Header, Known};
-pub use request::{BadRequest, ConnectionOption, Limits, Method, Progress, Request, RequestBody, Version};
-pub use response::{BadResponse, Framing, Response};
+pub use request::{BadRequest, Limits, Method, Progress, Request, RequestBody, Version};
+pub use response::{Framing, Response};

@@ -264,7 +264,7 @@ impl<'a> Attempt<'a> {
         out.clear();
         response::push_head(exchange, self.proxy, head, &to_client, &mut out);
         let head_len = out.len();
-        let started = self.send_head(cx, client, exchange, &mut out, rest);
+        let started = self.send_head(cx, client, exchange, &out, rest);
         out.truncate(head_len);
         exchange.sent_head = out;
         started
@@ -275,7 +275,7 @@ impl<'a> Attempt<'a> {
         cx: &mut Context<'_>,
         client: &mut Client,
         exchange: &mut Exchange,
-        out: &mut Vec<u8>,
+        out: &[u8],
         rest: &mut [u8],
     ) -> Result<Started, Failure> {
         if exchange.status == 101 {

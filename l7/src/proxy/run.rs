@@ -191,10 +191,9 @@ impl Run<'_> {
         };
         exchange.completed = true;
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
-        if whole && kept && attempt.is_sent(exchange) {
-            if let Some(group) = self.destination.group {
-                exchange.worker.pool.give(group, lease.index, peer);
-            }
+        let reusable = whole && kept && attempt.is_sent(exchange);
+        if let Some(group) = self.destination.group.filter(|_| reusable) {
+            exchange.worker.pool.give(group, lease.index, peer);
         }
         let after = respond::settle(client, exchange, transfer.to_client.keep).await;
         Ok(Ended::Sent(after))

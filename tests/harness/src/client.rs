@@ -52,7 +52,7 @@ pub struct Client {
 /// One GET on a connection of its own, which the server closes.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    Client::connect(address).request(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    Client::connect(address).request(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
 impl Client {
