@@ -1,0 +1,14 @@
+//! The same configuration and the same bytes through Debian's nginx and through fairlead: what
+//! comes back, what becomes of the connection and what the peer gets must agree, byte for byte.
+//! Where it does not on purpose, `differences.rs` says so and why.
+
+mod answers;
+mod differences;
+mod files;
+mod http;
+mod limits;
+mod pair;
+mod peer;
+mod recorder;
+mod transcript;
+mod wire;
