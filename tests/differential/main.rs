@@ -11,4 +11,5 @@ mod pair;
 mod peer;
 mod recorder;
 mod transcript;
+mod upstream;
 mod wire;
