@@ -9,6 +9,7 @@ mod access_log;
 mod connect;
 mod directives;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 mod harness;
 mod health_check;
 mod listen;

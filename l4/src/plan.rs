@@ -311,6 +311,7 @@ fn hash_wants_local(planned: &PlannedGroup) -> bool {
 }
 
 /// `$hostname`, in lower case as nginx has it.
+#[allow(clippy::disallowed_methods, reason = "read once, while a plan is built")]
 fn hostname() -> Box<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_ascii_lowercase().into()

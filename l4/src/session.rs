@@ -326,4 +326,5 @@ fn local(stream: &Stream) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 mod tests;

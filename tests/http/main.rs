@@ -1,7 +1,7 @@
 //! HTTP as a client and a peer see it: the real program, real sockets, one feature a file.
 //! Most of these stories are nginx's own behaviour and pass with `FAIRLEAD_UNDER_TEST=/usr/sbin/nginx`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use fairlead_harness::Setup;
 

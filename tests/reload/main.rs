@@ -1,6 +1,6 @@
 //! What happens to traffic while the program changes: reloads, lost workers, upgrades, log rotation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use fairlead_harness::Setup;
 

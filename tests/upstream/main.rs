@@ -1,7 +1,7 @@
 //! Groups of peers: who gets the next request, who is left out, and when they come back.
 //! Where nginx decides the same thing, Debian's nginx runs beside and must agree.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use fairlead_harness::Setup;
 

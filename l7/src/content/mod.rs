@@ -15,4 +15,5 @@ pub(crate) use redirect::{add_slash, push_origin};
 pub(crate) use static_file::{Served, serve};
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 mod tests;

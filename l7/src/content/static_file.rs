@@ -1,5 +1,7 @@
 //! Files below `root` or `alias`. Opened on the runtime's blocking threads: no worker waits for a disk.
 
+#![allow(clippy::disallowed_methods, reason = "what touches the disk here runs on the runtime's blocking threads")]
+
 use super::conditional::{Validators, Verdict, judge};
 use super::path::{content_type, file_name};
 use super::range::{self, Part};
