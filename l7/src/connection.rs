@@ -20,63 +20,93 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// Serves a connection until either side ends it.
-pub(crate) async fn serve(
+///
+/// What an idle connection costs is the size of this future, so all of its state is in one place
+/// that the future holds once, and whatever a request needs is in a box that ends with it.
+pub(crate) fn serve(
     stream: Stream,
     peer: Address,
     key: Rc<ListenerKey>,
     current: Rc<Current<Worker>>,
     ticket: Ticket,
-) {
-    let mut client = Client::new(stream, ticket);
-    let mut generation = current.load();
-    let Some(local) = local_address(&client, &key) else {
-        return;
-    };
-    let Some(mut servers) = generation.plan.servers(&key, &local).cloned() else {
-        return;
-    };
-    let Some((connection, mut early)) = Box::pin(open(&mut client, peer, local, &servers)).await else {
-        return;
-    };
-    let mut requests = 0;
-    let mut patience = servers.default.client_header_timeout;
-    loop {
-        if early.is_empty() && !wait(&mut client, patience, requests > 0).await {
-            return;
-        }
-        // What changed since the last request holds for the next one.
-        let newest = current.load();
-        if !Rc::ptr_eq(&newest, &generation) {
-            // A listener that is gone: its connections stay with the generation that accepted them.
-            if let Some(found) = newest.plan.servers(&key, &connection.local) {
-                (servers, generation) = (found.clone(), newest);
-            }
-        }
-        let talk = Talk { worker: &generation, servers: &servers, connection: &connection };
-        // In a box of its own, so that an idle connection does not carry a request's state.
-        let talked = Box::pin(talk.run(&mut client, &mut requests, std::mem::take(&mut early))).await;
-        match (talked.after, talked.location) {
-            (After::KeepAlive, _) => patience = talked.keepalive,
-            (After::Linger, Some(location)) => return Box::pin(linger(&mut client, &location)).await,
-            (After::Close | After::Linger, _) => return,
+) -> impl Future<Output = ()> {
+    let mut session = Session { client: Client::new(stream, ticket), key, current, requests: 0, early: None };
+    async move {
+        if let Some(mut place) = Box::pin(session.open(peer)).await {
+            session.run(&mut place).await;
         }
     }
 }
 
-/// Waits until the client sends something. False when the wait ends the connection.
-async fn wait(client: &mut Client, patience: Duration, idle: bool) -> bool {
-    client.deadline.set(patience);
-    poll_fn(|cx| {
-        if client.stream.poll_read_ready(cx).is_ready() {
-            return Poll::Ready(true);
+struct Session {
+    client: Client,
+    key: Rc<ListenerKey>,
+    current: Rc<Current<Worker>>,
+    requests: u64,
+    /// What came behind a PROXY header.
+    early: Option<Box<[u8]>>,
+}
+
+/// What serves the connection.
+struct Place {
+    worker: Rc<Worker>,
+    servers: Arc<VirtualServers>,
+    connection: Rc<Connection>,
+}
+
+impl Session {
+    async fn open(&mut self, peer: Address) -> Option<Place> {
+        let worker = self.current.load();
+        let local = local_address(&self.client, &self.key)?;
+        let servers = worker.plan.servers(&self.key, &local)?.clone();
+        let (connection, early) = open(&mut self.client, peer, local, &servers).await?;
+        self.early = (!early.is_empty()).then(|| early.into_boxed_slice());
+        Some(Place { worker, servers, connection })
+    }
+
+    async fn run(&mut self, place: &mut Place) {
+        let mut patience = place.servers.default.client_header_timeout;
+        loop {
+            if self.early.is_none() && !self.wait(patience).await {
+                return;
+            }
+            self.catch_up(place);
+            let talked = Box::pin(place.talk(&mut self.client, &mut self.requests, self.early.take())).await;
+            match (talked.after, talked.location) {
+                (After::KeepAlive, _) => patience = talked.keepalive,
+                (After::Linger, Some(location)) => return Box::pin(linger(&mut self.client, &location)).await,
+                (After::Close | After::Linger, _) => return,
+            }
         }
-        if idle && client.ticket.draining() || client.deadline.poll(cx).is_ready() {
-            return Poll::Ready(false);
+    }
+
+    /// What changed since the last request holds for the next one.
+    fn catch_up(&self, place: &mut Place) {
+        let newest = self.current.load();
+        if Rc::ptr_eq(&newest, &place.worker) {
+            return;
         }
-        client.ticket.watch(cx.waker());
-        Poll::Pending
-    })
-    .await
+        // A listener that is gone: its connections stay with the generation that accepted them.
+        if let Some(found) = newest.plan.servers(&self.key, &place.connection.local) {
+            (place.servers, place.worker) = (found.clone(), newest);
+        }
+    }
+
+    /// Waits until the client sends something. False when the wait ends the connection.
+    fn wait(&mut self, patience: Duration) -> impl Future<Output = bool> {
+        self.client.deadline.set(patience);
+        poll_fn(|cx| {
+            let client = &mut self.client;
+            if client.stream.poll_read_ready(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.requests > 0 && client.ticket.draining() || client.deadline.poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            client.ticket.watch(cx.waker());
+            Poll::Pending
+        })
+    }
 }
 
 /// The address the client used: the listener's own, unless that is a wildcard.
@@ -142,13 +172,6 @@ async fn read_proxy_header(client: &mut Client, servers: &VirtualServers) -> Opt
     }
 }
 
-/// A run of requests: from the first byte until the client has nothing more to say.
-struct Talk<'a> {
-    worker: &'a Rc<Worker>,
-    servers: &'a Arc<VirtualServers>,
-    connection: &'a Rc<Connection>,
-}
-
 /// How a run of requests ended.
 struct Talked {
     after: After,
@@ -165,14 +188,15 @@ enum NoHead {
     TimedOut,
 }
 
-impl Talk<'_> {
-    async fn run(&self, client: &mut Client, requests: &mut u64, early: Vec<u8>) -> Talked {
+impl Place {
+    /// A run of requests: from the first byte until the client has nothing more to say.
+    async fn talk(&self, client: &mut Client, requests: &mut u64, early: Option<Box<[u8]>>) -> Talked {
         let mut memory = self.worker.take_memory();
-        memory.request.buffer.extend_from_slice(&early);
+        memory.request.buffer.extend_from_slice(early.as_deref().unwrap_or_default());
         loop {
             *requests += 1;
             let mut exchange =
-                Exchange::new(self.worker.clone(), self.connection.clone(), self.servers, *requests, memory);
+                Exchange::new(self.worker.clone(), self.connection.clone(), &self.servers, *requests, memory);
             let after = self.one(client, &mut exchange).await;
             let keepalive = exchange.location.keepalive_timeout;
             let location = (after == After::Linger).then(|| exchange.location.clone());
@@ -187,9 +211,9 @@ impl Talk<'_> {
     async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {
         client.deadline.set(self.servers.default.client_header_timeout);
         let limits = self.servers.default.limits;
-        match read_head(client, &mut exchange.request, &limits, self.worker).await {
-            Ok(()) => exchange.run(client, self.servers).await,
-            Err(NoHead::Bad(bad)) => exchange.run_refused(client, self.servers, bad).await,
+        match read_head(client, &mut exchange.request, &limits, &self.worker).await {
+            Ok(()) => exchange.run(client, &self.servers).await,
+            Err(NoHead::Bad(bad)) => exchange.run_refused(client, &self.servers, bad).await,
             Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
             Err(NoHead::Gone) => {
                 exchange.log(
@@ -210,7 +234,7 @@ impl Talk<'_> {
 
     /// Ends a request that nobody waits for any more: logged, not answered.
     fn abandon(&self, exchange: &mut Exchange, status: u16) -> After {
-        exchange.fall_back(self.servers);
+        exchange.fall_back(&self.servers);
         exchange.status = status;
         exchange.request_length = exchange.request.buffer.len() as u64;
         access_log::write(exchange);
@@ -250,7 +274,6 @@ async fn linger(client: &mut Client, location: &Location) {
     }
     client.stream.shutdown_write();
     let end = tick().after(location.lingering_time);
-    let mut discarded = [0; 4096];
     loop {
         let wait = location.lingering_timeout.min(end.since(tick()));
         if wait.is_zero() {
@@ -258,10 +281,11 @@ async fn linger(client: &mut Client, location: &Location) {
         }
         client.deadline.set(wait);
         let read = poll_fn(|cx| {
-            if let Poll::Ready(read) = client.stream.poll_read(cx, &mut discarded) {
+            let Client { stream, ticket, deadline, .. } = &mut *client;
+            if let Poll::Ready(read) = ticket.scratch().with_read(|discarded| stream.poll_read(cx, discarded)) {
                 return Poll::Ready(read.unwrap_or(0));
             }
-            client.deadline.poll(cx).map(|_| 0)
+            deadline.poll(cx).map(|_| 0)
         });
         if read.await == 0 {
             return;
