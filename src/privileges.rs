@@ -2,6 +2,7 @@
 //! Only ever gives away, and only in the worker process.
 
 use crate::main_conf::Main;
+use fairlead_core::log::{ErrorLog, Level};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
@@ -12,10 +13,12 @@ use std::io;
 ///
 /// # Errors
 /// The call that failed, in nginx's words.
-pub fn settle(main: &Main) -> io::Result<()> {
-    raise_limits(main)?;
-    if main.priority != 0 {
-        set_priority(main.priority)?;
+pub fn settle(main: &Main, log: &ErrorLog) -> io::Result<()> {
+    raise_limits(main, log);
+    if main.priority != 0
+        && let Err(error) = set_priority(main.priority)
+    {
+        log.write(Level::Alert, 0, format_args!("{error}"));
     }
     if Uid::effective().is_root() {
         become_user(main)?;
@@ -37,16 +40,19 @@ fn failed(call: &str, error: nix::Error) -> io::Error {
     io::Error::other(format!("{call} failed ({}: {})", error as i32, error.desc()))
 }
 
-fn raise_limits(main: &Main) -> io::Result<()> {
-    if let Some(files) = main.rlimit_nofile {
-        setrlimit(Resource::RLIMIT_NOFILE, files, files)
-            .map_err(|error| failed(&format!("setrlimit(RLIMIT_NOFILE, {files})"), error))?;
+/// A limit that cannot be had is an alert, not the end: what there is still serves, as in nginx.
+fn raise_limits(main: &Main, log: &ErrorLog) {
+    let limits = [
+        ("RLIMIT_NOFILE", Resource::RLIMIT_NOFILE, main.rlimit_nofile),
+        ("RLIMIT_CORE", Resource::RLIMIT_CORE, main.rlimit_core),
+    ];
+    for (name, resource, limit) in limits {
+        if let Some(limit) = limit
+            && let Err(error) = setrlimit(resource, limit, limit)
+        {
+            log.write(Level::Alert, 0, format_args!("{}", failed(&format!("setrlimit({name}, {limit})"), error)));
+        }
     }
-    if let Some(size) = main.rlimit_core {
-        setrlimit(Resource::RLIMIT_CORE, size, size)
-            .map_err(|error| failed(&format!("setrlimit(RLIMIT_CORE, {size})"), error))?;
-    }
-    Ok(())
 }
 
 #[allow(unsafe_code)]

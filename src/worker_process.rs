@@ -200,7 +200,7 @@ impl Worker {
             Err(reason) => return self.answer(&Answer::Refused(id, reason)),
         };
         if self.serving.is_none() && self.taken.is_none() && self.place == Place::OwnProcess {
-            privileges::settle(&generation.main)?;
+            privileges::settle(&generation.main, &generation.error_log)?;
         }
         self.take_sockets(configure);
         self.start_threads(generation.main.workers)?;
