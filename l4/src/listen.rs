@@ -140,8 +140,11 @@ fn seconds(part: Option<&str>) -> Option<Option<Duration>> {
 
 /// The addresses `listen` means: `localhost` may be two. `*` and a bare port are `0.0.0.0`.
 pub(crate) fn addresses(word: &Word, resolve: &Resolve<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let error =
-        |what: &str| Err(Diagnostic::error(word.span, format!("{what} \"{}\" of the \"listen\" directive", word.text)));
+    let error = |what: &str| {
+        let message = format!("{what} \"{}\" of the \"listen\" directive", word.text);
+        Err(Diagnostic::error(word.span, message)
+            .help("write address:port, a port from 1 to 65535, [IPv6]:port or unix:path"))
+    };
     if let Some(path) = word.text.strip_prefix("unix:") {
         return if path.is_empty() { error("no path in the unix domain socket in") } else { Ok(vec![unix(path)]) };
     }

@@ -170,13 +170,17 @@ fn keepalive(word: &Word) -> Result<Keepalive, Diagnostic> {
 /// Most ports of one `host:first-last`: nginx has no bound, a typing error should not open 60,000 sockets.
 const MOST_PORTS: u16 = 4096;
 
+const LISTEN_HELP: &str = "write address:port, a port from 1 to 65535, [IPv6]:port or unix:path";
+
 /// Every address that the first argument of a `listen` means.
 ///
 /// # Errors
 /// nginx's words: no host, invalid port, host not found.
 pub(crate) fn addresses(word: &Word, resolve: &Resolve<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let wrong =
-        |what: &str| Diagnostic::error(word.span, format!("{what} in \"{}\" of the \"listen\" directive", word.text));
+    let wrong = |what: &str| {
+        Diagnostic::error(word.span, format!("{what} in \"{}\" of the \"listen\" directive", word.text))
+            .help(LISTEN_HELP)
+    };
     if let Some(path) = word.text.strip_prefix("unix:") {
         if path.is_empty() {
             return Err(wrong("no path in the unix domain socket"));

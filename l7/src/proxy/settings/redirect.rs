@@ -62,7 +62,8 @@ fn from(given: &Given<'_>) -> Result<From, Diagnostic> {
         Some(pattern) => (pattern, true),
         None => (pattern, false),
     };
-    Pattern::new(pattern, ignore_case)
-        .map(From::Regex)
-        .map_err(|why| given.error(0, format!("invalid regular expression \"{pattern}\": {why}")))
+    Pattern::new(pattern, ignore_case).map(From::Regex).map_err(|why| {
+        let problem = given.error(0, format!("invalid regular expression \"{pattern}\": {why}"));
+        problem.help("it is read as PCRE reads it; put it in quotes if it holds {, } or ;")
+    })
 }
