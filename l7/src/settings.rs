@@ -147,10 +147,10 @@ impl LocationName {
             "" => Kind::Prefix,
             "=" => Kind::Exact,
             "^~" => Kind::FinalPrefix,
-            "~" | "~*" => Kind::Regex(
-                Pattern::new(text, modifier == "~*")
-                    .map_err(|why| given.error(last, format!("invalid regular expression \"{text}\": {why}")))?,
-            ),
+            "~" | "~*" => Kind::Regex(Pattern::new(text, modifier == "~*").map_err(|why| {
+                let problem = given.error(last, format!("invalid regular expression \"{text}\": {why}"));
+                problem.help("it is read as PCRE reads it; put it in quotes if it holds {, } or ;")
+            })?),
             _ => {
                 let message = format!("invalid location modifier \"{modifier}\"");
                 return Err(given.error(0, message).help("one of =, ~, ~* and ^~ may stand before the path"));

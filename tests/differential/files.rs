@@ -19,8 +19,29 @@ fn files() {
     Pair::start("files", http, Answers::new()).compare(&file_requests());
 }
 
+const DAY: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+const BEFORE: &str = "Sat, 08 Sep 2001 01:46:40 GMT";
+const AFTER: &str = "Mon, 10 Sep 2001 01:46:40 GMT";
+const ETAG: &str = "\"3b9aca00-1a\"";
+
+fn fields(name: &'static str, target: &str, fields: &str) -> Case {
+    case(name, format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n\r\n"))
+}
+
+fn letters(name: &'static str, line: &str) -> Case {
+    fields(name, "/letters.txt", line)
+}
+
 fn file_requests() -> Vec<Case> {
-    let mut cases = gets(&[
+    let mut cases = plain();
+    cases.extend(methods());
+    cases.extend(conditions());
+    cases.extend(ranges());
+    cases
+}
+
+fn plain() -> Vec<Case> {
+    gets(&[
         "/",
         "/index.html",
         "/letters.txt",
@@ -61,16 +82,11 @@ fn file_requests() -> Vec<Case> {
         "/fold%65r",
         "/a%20b",
         "/letters.txt%20",
-    ]);
-    let fields = |name, target: &str, fields: &str| {
-        case(name, format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n\r\n"))
-    };
-    let letters = |name, line: &str| fields(name, "/letters.txt", line);
-    let day = "Sun, 09 Sep 2001 01:46:40 GMT";
-    let before = "Sat, 08 Sep 2001 01:46:40 GMT";
-    let after = "Mon, 10 Sep 2001 01:46:40 GMT";
-    let etag = "\"3b9aca00-1a\"";
-    cases.extend([
+    ])
+}
+
+fn methods() -> Vec<Case> {
+    vec![
         case("head of a file", "HEAD /letters.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         case("head of a folder", "HEAD /folder/ HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         case("head of nothing", "HEAD /none HTTP/1.1\r\nHost: a.test\r\n\r\n"),
@@ -83,27 +99,43 @@ fn file_requests() -> Vec<Case> {
         case("file in http/1.0", "GET /letters.txt HTTP/1.0\r\n\r\n"),
         case("file in http/0.9", "GET /letters.txt\r\n"),
         case("range in http/1.0", "GET /letters.txt HTTP/1.0\r\nRange: bytes=1-2\r\n\r\n"),
-        letters("modified since, same", &format!("If-Modified-Since: {day}")),
-        letters("modified since, before", &format!("If-Modified-Since: {before}")),
-        letters("modified since, after", &format!("If-Modified-Since: {after}")),
+        letters("close", "Connection: close"),
+    ]
+}
+
+fn conditions() -> Vec<Case> {
+    vec![
+        letters("modified since, same", &format!("If-Modified-Since: {DAY}")),
+        letters("modified since, before", &format!("If-Modified-Since: {BEFORE}")),
+        letters("modified since, after", &format!("If-Modified-Since: {AFTER}")),
         letters("modified since, nonsense", "If-Modified-Since: yesterday"),
         letters("modified since, old form", "If-Modified-Since: Sunday, 09-Sep-01 01:46:40 GMT"),
         letters("modified since, asctime", "If-Modified-Since: Sun Sep  9 01:46:40 2001"),
-        letters("unmodified since, same", &format!("If-Unmodified-Since: {day}")),
-        letters("unmodified since, before", &format!("If-Unmodified-Since: {before}")),
-        letters("unmodified since, after", &format!("If-Unmodified-Since: {after}")),
+        letters("unmodified since, same", &format!("If-Unmodified-Since: {DAY}")),
+        letters("unmodified since, before", &format!("If-Unmodified-Since: {BEFORE}")),
+        letters("unmodified since, after", &format!("If-Unmodified-Since: {AFTER}")),
         letters("unmodified since, nonsense", "If-Unmodified-Since: x"),
-        letters("none match, same", &format!("If-None-Match: {etag}")),
-        letters("none match, weak", &format!("If-None-Match: W/{etag}")),
+        letters("none match, same", &format!("If-None-Match: {ETAG}")),
+        letters("none match, weak", &format!("If-None-Match: W/{ETAG}")),
         letters("none match, other", "If-None-Match: \"x\""),
-        letters("none match, list", &format!("If-None-Match: \"x\", {etag}")),
+        letters("none match, list", &format!("If-None-Match: \"x\", {ETAG}")),
         letters("none match, star", "If-None-Match: *"),
-        letters("none match over modified since", &format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {day}")),
-        letters("both say not modified", &format!("If-None-Match: {etag}\r\nIf-Modified-Since: {day}")),
-        letters("match, same", &format!("If-Match: {etag}")),
-        letters("match, weak", &format!("If-Match: W/{etag}")),
+        letters("none match over modified since", &format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {DAY}")),
+        letters("both say not modified", &format!("If-None-Match: {ETAG}\r\nIf-Modified-Since: {DAY}")),
+        letters("match, same", &format!("If-Match: {ETAG}")),
+        letters("match, weak", &format!("If-Match: W/{ETAG}")),
         letters("match, other", "If-Match: \"x\""),
         letters("match, star", "If-Match: *"),
+        fields("not modified, of an index", "/", &format!("If-Modified-Since: {DAY}")),
+        fields("no conditions allowed", "/plain/letters.txt", &format!("If-Modified-Since: {DAY}")),
+        fields("before, before", "/before/letters.txt", &format!("If-Modified-Since: {BEFORE}")),
+        fields("before, same", "/before/letters.txt", &format!("If-Modified-Since: {DAY}")),
+        fields("before, after", "/before/letters.txt", &format!("If-Modified-Since: {AFTER}")),
+    ]
+}
+
+fn ranges() -> Vec<Case> {
+    vec![
         letters("range", "Range: bytes=2-4"),
         letters("range from", "Range: bytes=20-"),
         letters("range to the end", "Range: bytes=-5"),
@@ -131,26 +163,19 @@ fn file_requests() -> Vec<Case> {
         letters("ranges that cover too much", "Range: bytes=0-25,0-25"),
         letters("empty range in a list", "Range: bytes=0-1,,3-4"),
         letters("comma at the end", "Range: bytes=0-1,"),
-        letters("if-range with the tag", &format!("Range: bytes=0-1\r\nIf-Range: {etag}")),
+        letters("if-range with the tag", &format!("Range: bytes=0-1\r\nIf-Range: {ETAG}")),
         letters("if-range with another tag", "Range: bytes=0-1\r\nIf-Range: \"x\""),
-        letters("if-range with a weak tag", &format!("Range: bytes=0-1\r\nIf-Range: W/{etag}")),
-        letters("if-range with the date", &format!("Range: bytes=0-1\r\nIf-Range: {day}")),
-        letters("if-range with another date", &format!("Range: bytes=0-1\r\nIf-Range: {after}")),
-        letters("range and not modified", &format!("Range: bytes=0-1\r\nIf-Modified-Since: {day}")),
+        letters("if-range with a weak tag", &format!("Range: bytes=0-1\r\nIf-Range: W/{ETAG}")),
+        letters("if-range with the date", &format!("Range: bytes=0-1\r\nIf-Range: {DAY}")),
+        letters("if-range with another date", &format!("Range: bytes=0-1\r\nIf-Range: {AFTER}")),
+        letters("range and not modified", &format!("Range: bytes=0-1\r\nIf-Modified-Since: {DAY}")),
         letters("range and a failed match", "Range: bytes=0-1\r\nIf-Match: \"x\""),
-        letters("close", "Connection: close"),
         fields("range of an empty file", "/empty.txt", "Range: bytes=0-"),
         fields("range of an empty file from the end", "/empty.txt", "Range: bytes=-1"),
         fields("range of a large file", "/big.bin", "Range: bytes=100000-100009"),
         fields("two ranges of a large file", "/big.bin", "Range: bytes=0-9,199990-"),
-        fields("not modified, of an index", "/", &format!("If-Modified-Since: {day}")),
         fields("no ranges allowed", "/plain/letters.txt", "Range: bytes=0-1"),
-        fields("no conditions allowed", "/plain/letters.txt", &format!("If-Modified-Since: {day}")),
-        fields("before, before", "/before/letters.txt", &format!("If-Modified-Since: {before}")),
-        fields("before, same", "/before/letters.txt", &format!("If-Modified-Since: {day}")),
-        fields("before, after", "/before/letters.txt", &format!("If-Modified-Since: {after}")),
         fields("one range allowed, one asked", "/before/letters.txt", "Range: bytes=0-1"),
         fields("one range allowed, two asked", "/before/letters.txt", "Range: bytes=0-1,3-4"),
-    ]);
-    cases
+    ]
 }

@@ -233,9 +233,7 @@ fn slashes_that_are_not_merged() {
     Pair::start("slashes that are not merged", http, Answers::new()).compare(&gets(ODD_TARGETS));
 }
 
-#[test]
-fn returns() {
-    let http = "server { listen 127.0.0.1:{port}; server_name main.test;
+const RETURNS: &str = "server { listen 127.0.0.1:{port}; server_name main.test;
         location = /200 { return 200; }
         location = /200text { return 200 \"text\"; }
         location = /200empty { return 200 \"\"; }
@@ -300,6 +298,9 @@ fn returns() {
         location = /999 { return 999; }
         location = /variables { return 200 \"$request_method|$request_uri|$uri|$args|$is_args|$host|$http_host|$server_name|$server_port|$scheme|$server_protocol|$arg_a|$http_x_test|$content_length|$content_type|$cookie_c|$remote_user|$document_uri|$query_string|$request|$http_user_agent|$arg_none|${arg_b}x\"; }
     }";
+
+#[test]
+fn returns() {
     let codes = [
         "/200",
         "/200text",
@@ -387,7 +388,7 @@ fn returns() {
         ),
         case("ranges of a text", "GET /200text HTTP/1.1\r\nHost: a.test\r\nRange: bytes=1-2\r\n\r\n"),
     ]);
-    Pair::start("returns", http, Answers::new()).compare(&cases);
+    Pair::start("returns", RETURNS, Answers::new()).compare(&cases);
 }
 
 #[test]

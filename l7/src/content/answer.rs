@@ -35,7 +35,8 @@ fn parse(given: &Given<'_>) -> Result<Return, Diagnostic> {
         if given.len() == 1 && is_url {
             return Ok(Return { status: 302, text: Some(variables::compile(given.word(0), given.cx)?) });
         }
-        return Err(given.error(0, format!("invalid return code \"{first}\"")));
+        let problem = given.error(0, format!("invalid return code \"{first}\""));
+        return Err(problem.help("write a status up to 999, or a URL that begins with http://, https:// or $scheme"));
     };
     let text = given.words().get(1).map(|word| variables::compile(word, given.cx)).transpose()?;
     Ok(Return { status, text })

@@ -39,7 +39,7 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
         let node = Node { location: Arc::new(compiled), nested };
         if !level.add(&block.name.text, block.name.kind.clone(), redirects, node) {
             let message = format!("duplicate location \"{}\"", block.name.text);
-            planner.report(Diagnostic::error(block.span, message));
+            planner.report(Diagnostic::error(block.span, message).help("write both as one, or remove one of them"));
         }
     }
     level.finish()

@@ -28,7 +28,7 @@ pub(crate) const DIRECTIVES: &[Directive<Vec<ServerName>>] = &[Directive {
                 text if text.starts_with('~') => text.into(),
                 text => text.to_ascii_lowercase().into(),
             };
-            let name = Name::parse(&text).map_err(|why| given.error(index, why))?;
+            let name = Name::parse(&text).map_err(|why| given.error(index, why).help(FORMS))?;
             if text.contains('/') && !text.starts_with('~') {
                 given
                     .cx
@@ -39,6 +39,8 @@ pub(crate) const DIRECTIVES: &[Directive<Vec<ServerName>>] = &[Directive {
         Ok(())
     },
 }];
+
+const FORMS: &str = "a name is exact, *.name, name.*, .name, or ~ and a regular expression as PCRE reads it";
 
 /// The machine's name, lower case, as `$hostname`.
 pub(crate) fn hostname() -> Box<str> {

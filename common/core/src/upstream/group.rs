@@ -220,7 +220,8 @@ fn peer(server: &Server, address: Address, states: &mut States<'_>) -> Peer {
 fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
     let name = &settings.name;
     if settings.servers.is_empty() {
-        return Some(Diagnostic::error(name.span, "no servers are inside upstream"));
+        let problem = Diagnostic::error(name.span, "no servers are inside upstream");
+        return Some(problem.help("write at least one: server address;"));
     }
     if peers.iter().all(|peer| peer.backup) {
         let problem = Diagnostic::error(name.span, format!("no servers in upstream \"{}\"", name.text));
@@ -237,7 +238,7 @@ fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
 }
 
 fn addresses(word: &Word, default_port: Option<u16>, build: &Build<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let error = |problem: &str| Diagnostic::error(word.span, format!("{problem} in upstream \"{}\"", word.text));
+    let error = |problem: &str| wrong_address(word, problem);
     match address::parse(&word.text).map_err(error)? {
         Place::Unix(path) => Ok(vec![Address::Unix(path)]),
         Place::Host { host, port } => {
@@ -248,13 +249,22 @@ fn addresses(word: &Word, default_port: Option<u16>, build: &Build<'_>) -> Resul
 }
 
 fn implicit_addresses(word: &Word, port: u16, build: &Build<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let error = |problem: &str| Diagnostic::error(word.span, format!("{problem} in upstream \"{}\"", word.text));
+    let error = |problem: &str| wrong_address(word, problem);
     match address::parse(&word.text) {
         Ok(Place::Unix(path)) => Ok(vec![Address::Unix(path)]),
         Ok(Place::Host { host, port: None }) => resolve(host, port, build).ok_or_else(|| error("host not found")),
         // An IPv6 address without its brackets.
         _ => resolve(&word.text, port, build).ok_or_else(|| error("host not found")),
     }
+}
+
+fn wrong_address(word: &Word, problem: &str) -> Diagnostic {
+    let help = match problem {
+        "host not found" => "names are looked up while the configuration is read: this one has no address here",
+        "no port" => "write host:port: a stream has no default port",
+        _ => "write host, host:port, [IPv6]:port or unix:path; a port is a number from 1 to 65535",
+    };
+    Diagnostic::error(word.span, format!("{problem} in upstream \"{}\"", word.text)).help(help)
 }
 
 /// `None` when the name has no address.

@@ -90,7 +90,10 @@ fn parse(given: &Given<'_>) -> Result<PassTo, Diagnostic> {
 
 /// The parts of what follows the scheme.
 fn url(word: &Word) -> Result<Url, Diagnostic> {
-    let wrong = |what: &str| Diagnostic::error(word.span, format!("{what} in upstream \"{}\"", word.text));
+    let wrong = |what: &str| {
+        let problem = Diagnostic::error(word.span, format!("{what} in upstream \"{}\"", word.text));
+        problem.help("write http://host[:port][/uri], http://group[/uri] or http://unix:path[:/uri]")
+    };
     let (authority, uri) = match word.text.strip_prefix("unix:") {
         Some(path) => match path.split_once(':') {
             Some((path, uri)) => ("unix:".len() + path.len(), Some(uri).filter(|uri| !uri.is_empty())),
