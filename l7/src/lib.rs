@@ -9,7 +9,8 @@ mod content;
 mod directives;
 mod error;
 mod exchange;
-mod h1;
+#[doc(hidden)] // for the fuzzers
+pub mod h1;
 mod host;
 mod listen;
 mod plan;
@@ -18,7 +19,8 @@ mod reply;
 mod respond;
 mod route;
 mod settings;
-mod uri;
+#[doc(hidden)] // for the fuzzers
+pub mod uri;
 mod variables;
 mod worker;
 

@@ -179,7 +179,8 @@ impl Request {
         if memchr(b'\n', rest).is_some() {
             return Err(if self.has_line { INVALID_FIELD } else { INVALID_LINE });
         }
-        let unfinished = rest.len();
+        // The CR of an end that has not come whole does not make a line longer.
+        let unfinished = rest.strip_suffix(b"\r").unwrap_or(rest).len();
         self.scanned = self.buffer.len();
         if !self.has_line {
             // Answer what can be no request at once, as TLS bytes on a plain port.
@@ -188,7 +189,8 @@ impl Request {
             }
             return if unfinished > limits.line { Err(LONG_URI) } else { Ok(()) };
         }
-        if unfinished > limits.line || self.buffer.len() > limits.head {
+        let head = self.line_start + unfinished;
+        if unfinished > limits.line || (unfinished > 0 && head > limits.head) {
             return Err(LONG_FIELD);
         }
         Ok(())

@@ -27,6 +27,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use wire::{Family, Question, Reply};
 
+/// For the fuzzers: how many IPv4 addresses of `name` a message from a name server is believed.
+#[doc(hidden)]
+pub fn believed_addresses(name: &str, message: &[u8]) -> Option<usize> {
+    let question = Question { name: wire::parse_name(name).ok()?, family: Family::V4 };
+    match question.read(7, message) {
+        Reply::Addresses { addresses, .. } => Some(addresses.len()),
+        _ => None,
+    }
+}
+
 /// Names remembered by one resolver.
 const CACHE_CAPACITY: usize = 4096;
 /// Names asked for at a time; each costs two sockets.
