@@ -9,7 +9,7 @@ use crate::exchange::Exchange;
 use crate::h1::{Method, Response};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
-use crate::proxy::transfer::{Cut, Transfer};
+use crate::proxy::transfer::{Cut, ToClient, Transfer};
 use crate::proxy::{Proxy, response};
 use fairlead_core::clock::tick;
 use fairlead_core::log::Level;
@@ -264,7 +264,7 @@ impl<'a> Attempt<'a> {
         out.clear();
         response::push_head(exchange, self.proxy, head, &to_client, &mut out);
         let head_len = out.len();
-        let started = self.send_head(cx, client, exchange, &out, rest);
+        let started = self.send_head(cx, client, exchange, &out, rest, to_client);
         out.truncate(head_len);
         exchange.sent_head = out;
         started
@@ -277,12 +277,13 @@ impl<'a> Attempt<'a> {
         exchange: &mut Exchange,
         out: &[u8],
         rest: &mut [u8],
+        to_client: ToClient,
     ) -> Result<Started, Failure> {
         if exchange.status == 101 {
             client.send(cx, [out, b"", b"", b""]).map_err(|_| Failure::ClientGone)?;
             return Ok(Started::Upgrade(rest.to_vec()));
         }
-        let mut transfer = Transfer::new(exchange.response.framing, response::to_client(exchange));
+        let mut transfer = Transfer::new(exchange.response.framing, to_client);
         let extra = transfer.pass(cx, client, out, rest).map_err(|cut| match cut {
             Cut::PeerBroken => Failure::InvalidHeader,
             _ => Failure::ClientGone,

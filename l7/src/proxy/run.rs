@@ -108,7 +108,8 @@ impl Run<'_> {
         }
         let sticky = group.and_then(|group| plan.sticky.get(group)).and_then(Option::as_ref);
         let choice = Choice {
-            now: tick(),
+            // The first try begins with the run.
+            now: if self.tries == 0 { self.started } else { tick() },
             client: exchange.connection.client.ip(),
             key: &key,
             sid: sticky.and_then(|sticky| sticky.sid(exchange)),

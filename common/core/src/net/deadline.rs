@@ -15,6 +15,8 @@ pub struct Timeout;
 /// One per connection, moved for each step of its life.
 pub struct Deadline {
     at: Tick,
+    /// A wait that was asked for and whose clock has not been read yet: the next poll reads it.
+    wait: Option<Duration>,
     armed: Tick,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -23,25 +25,30 @@ const NEVER: Tick = Tick(u64::MAX);
 
 impl Default for Deadline {
     fn default() -> Deadline {
-        Deadline { at: NEVER, armed: NEVER, sleep: None }
+        Deadline { at: NEVER, wait: None, armed: NEVER, sleep: None }
     }
 }
 
 impl Deadline {
+    /// `timeout` counts from the next poll. Costs a store.
     pub fn set(&mut self, timeout: Duration) {
-        self.at = tick().after(timeout);
+        self.wait = Some(timeout);
     }
 
     pub fn clear(&mut self) {
+        self.wait = None;
         self.at = NEVER;
     }
 
     /// Ready when the deadline has passed. Poll it in every poll of the task that waits.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
-        if self.at == NEVER {
+        if self.at == NEVER && self.wait.is_none() {
             return Poll::Pending;
         }
         let now = tick();
+        if let Some(wait) = self.wait.take() {
+            self.at = now.after(wait);
+        }
         if now >= self.at {
             return Poll::Ready(Timeout);
         }
