@@ -13,7 +13,7 @@ Usage: fairlead-bench [SCENARIO...] [--rounds N] [--seconds S] [--proxies LIST] 
 Runs fairlead beside Debian's nginx and HAProxy: one worker each on CPU 0, load and peers on CPU 1, rounds interleaved.
 
   --rounds N       rounds of each proxy in each scenario (5; or ROUNDS=)
-  --seconds S      seconds of a round (2; or SECONDS=)
+  --seconds S      seconds of a round (1.5; or SECONDS=)
   --proxies LIST   of nginx,haproxy,fairlead; ratios are to the first
   --perf           one more round under perf: where the CPU time went
   --syscalls       one more round under strace: system calls per operation
@@ -44,7 +44,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Option<Options>, Faul
         perf: false,
         syscalls: false,
     };
-    let mut seconds: f64 = from_environment("SECONDS", 2.0)?;
+    let mut seconds: f64 = from_environment("SECONDS", 1.5)?;
     let mut names: Vec<String> = Vec::new();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use crate::engine::{Loop, Tally};
 use crate::peer::MESSAGE;
 
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub struct UdpLoad {
     target: SocketAddr,
@@ -40,7 +40,7 @@ impl UdpLoad {
         }
         for slot in 0..self.clients.len() {
             if now.saturating_duration_since(self.clients[slot].since) > PATIENCE {
-                self.tally.fail("no answer within 200 ms");
+                self.tally.fail("no answer within 1 s");
                 self.clients[slot].since = now;
                 self.send(slot);
             }

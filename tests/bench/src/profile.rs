@@ -10,12 +10,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cli::Options;
-use crate::engine::{Engine, Load};
+use crate::engine::{Engine, Tally};
 use crate::proxies::Proxy;
 use crate::scenario::{Kind, Scenario};
 use crate::{Fault, measure, namespace};
 
 const ATTACH: Duration = Duration::from_millis(700);
+/// A traced proxy does a few hundred operations a second.
+const LEAST_TRACED: Duration = Duration::from_secs(4);
 const SYMBOLS: usize = 25;
 /// System calls rarer than this are set-up and background.
 const RARE: f64 = 0.002;
@@ -64,18 +66,22 @@ fn print_symbols(data: &Path) -> Result<(), Fault> {
 fn symbol(line: &str) -> Option<(f64, bool, &str)> {
     let (share, rest) = line.trim().split_once('%')?;
     let (place, name) = rest.trim().split_once(' ')?;
-    Some((share.parse().ok()?, place == "[.]", name.trim()))
+    // Columns for branch records follow, empty ones as dashes.
+    Some((share.parse().ok()?, place == "[.]", name.trim_matches([' ', '-'])))
 }
 
 fn system_calls(engine: &mut Engine, proxy: &Proxy, scenario: &Scenario, time: Duration) -> Result<(), Fault> {
     let table = namespace::directory().ok_or("no directory")?.join("strace.txt");
     let mut strace = Command::new("strace");
     strace.args(["-c", "-f", "-o"]).arg(&table).args(pids(proxy, " ").split(' ').flat_map(|pid| ["-p", pid]));
+    let mut load = scenario.load(proxy.address);
+    engine.run(&mut load, ATTACH, |_| false)?;
     let mut tracer =
         strace.stderr(Stdio::null()).spawn().map_err(|error| format!("strace (package strace): {error}"))?;
-    engine.run(&mut Load::none(), ATTACH, |_| false)?;
-    let mut load = scenario.load(proxy.address);
-    engine.run(&mut load, time, |_| false)?;
+    // Nobody turns the loop meanwhile, so the tracer finds a proxy at rest and counts what the load counts.
+    std::thread::sleep(ATTACH);
+    *load.tally() = Tally::default();
+    engine.run(&mut load, time.max(LEAST_TRACED), |_| false)?;
     let operations = load.done() as f64 / scenario.per_operation();
     kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT)?;
     drop(load);
@@ -112,7 +118,10 @@ mod tests {
 
     #[test]
     fn the_rows_of_both_tools_are_read() {
-        assert_eq!(symbol("    12.50%  [.] core::ptr::drop in place "), Some((12.5, true, "core::ptr::drop in place")));
+        assert_eq!(
+            symbol("    12.50%  [.] core::ptr::drop in place   -      -  "),
+            Some((12.5, true, "core::ptr::drop in place"))
+        );
         assert_eq!(symbol("     3.00%  [k] tcp_sendmsg"), Some((3.0, false, "tcp_sendmsg")));
         assert_eq!(symbol("# Overhead  Symbol"), None);
         assert_eq!(call(" 52.63    0.000010           1        10         2 recvfrom"), Some(("recvfrom", 10.0, 2.0)));

@@ -158,7 +158,7 @@ fn start(
         _ => scenario.load(proxy.address),
     };
     // Once to each server, so that every round finds the idle connections the first one would have had to make.
-    let wanted = (scenario.servers * 2).max(1000) as u64;
+    let wanted = scenario.servers.max(1000) as u64;
     for _ in 0..PATIENCE {
         engine.run(&mut load, Duration::from_millis(50), |load| load.done() >= wanted)?;
         if load.done() >= wanted {
