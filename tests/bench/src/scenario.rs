@@ -14,6 +14,8 @@ pub struct Scenario {
     /// Servers in the group; all are the one peer under different loopback addresses.
     pub servers: usize,
     pub balance: Balance,
+    /// Whether buffers are sized to the responses; else every product's own default stands.
+    pub sized_buffers: bool,
     pub kind: Kind,
     /// Of the seconds of a round; the second half of the list is about one figure only.
     pub share: f64,
@@ -49,14 +51,16 @@ const HTTP_SMALL: Scenario = Scenario {
     service: Service::HttpSmall,
     servers: 1,
     balance: Balance::RoundRobin,
+    sized_buffers: false,
     kind: Kind::Http(Manner::Keepalive),
     share: 1.0,
     by_default: true,
 };
 
-pub static ALL: [Scenario; 14] = [
+pub static ALL: [Scenario; 15] = [
     HTTP_SMALL,
-    Scenario { name: "http_64k", service: Service::HttpLarge, ..HTTP_SMALL },
+    Scenario { name: "http_64k", service: Service::HttpLarge, sized_buffers: true, ..HTTP_SMALL },
+    Scenario { name: "http_64k_plain", service: Service::HttpLarge, by_default: false, ..HTTP_SMALL },
     Scenario { name: "http_conn", kind: Kind::Http(Manner::Close), ..HTTP_SMALL },
     Scenario { name: "tcp_rr", service: Service::Echo, kind: Kind::Tcp(Exchange::Session), ..HTTP_SMALL },
     Scenario { name: "tcp_bulk", service: Service::Stream, kind: Kind::Tcp(Exchange::Stream), ..HTTP_SMALL },
@@ -65,8 +69,22 @@ pub static ALL: [Scenario; 14] = [
     Scenario { name: "peers_10", servers: 10, share: 0.5, ..HTTP_SMALL },
     Scenario { name: "peers_1000", servers: 1000, share: 0.5, ..HTTP_SMALL },
     Scenario { name: "peers_10000", servers: 10_000, share: 0.5, ..HTTP_SMALL },
-    Scenario { name: "least_conn_1000", servers: 1000, share: 0.5, balance: Balance::LeastConn, ..HTTP_SMALL },
-    Scenario { name: "hash_1000", servers: 1000, share: 0.5, balance: Balance::HashUri, ..HTTP_SMALL },
+    Scenario {
+        name: "least_conn_1000",
+        servers: 1000,
+        share: 0.5,
+        balance: Balance::LeastConn,
+        by_default: false,
+        ..HTTP_SMALL
+    },
+    Scenario {
+        name: "hash_1000",
+        servers: 1000,
+        share: 0.5,
+        balance: Balance::HashUri,
+        by_default: false,
+        ..HTTP_SMALL
+    },
     Scenario { name: "idle", kind: Kind::Idle, ..HTTP_SMALL },
     Scenario { name: "reload", kind: Kind::Reload, ..HTTP_SMALL },
 ];
