@@ -108,6 +108,8 @@ impl Thread {
     async fn serve(mut self, mut orders: UnboundedReceiver<Order>, replies: &Replies) {
         let context = self.context.clone();
         tokio::task::spawn_local(async move { context.logs.run().await });
+        let context = self.context.clone();
+        tokio::task::spawn_local(async move { context.connections.cool().await });
         loop {
             match orders.recv().await {
                 Some(Order::Serve(generation, sockets)) => {

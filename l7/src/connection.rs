@@ -5,7 +5,7 @@
 
 use crate::access_log;
 use crate::client::Client;
-use crate::exchange::{After, Connection, Exchange};
+use crate::exchange::{After, Connection, Exchange, Memory};
 use crate::h1::{BadRequest, Limits, Progress, Request};
 use crate::plan::{Lingering, Location, VirtualServers};
 use crate::worker::Worker;
@@ -47,8 +47,12 @@ struct Session {
     early: Option<Box<[u8]>>,
 }
 
+/// A keepalive shorter than this is not stretched by waiting warm first.
+const SHORTEST_WARM: Duration = Duration::from_secs(5);
+
 /// What serves the connection.
 struct Place {
+    current: Rc<Current<Worker>>,
     worker: Rc<Worker>,
     servers: Arc<VirtualServers>,
     connection: Rc<Connection>,
@@ -61,7 +65,7 @@ impl Session {
         let servers = worker.plan.servers(&self.key, &local)?.clone();
         let (connection, early) = open(&mut self.client, peer, local, &servers).await?;
         self.early = (!early.is_empty()).then(|| early.into_boxed_slice());
-        Some(Place { worker, servers, connection })
+        Some(Place { current: self.current.clone(), worker, servers, connection })
     }
 
     async fn run(&mut self, place: &mut Place) {
@@ -201,11 +205,34 @@ impl Place {
             let keepalive = exchange.location.keepalive_timeout;
             let location = (after == After::Linger).then(|| exchange.location.clone());
             memory = exchange.into_memory();
-            if after != After::KeepAlive || memory.request.buffer.is_empty() {
+            let goes_on = after == After::KeepAlive
+                && (!memory.request.buffer.is_empty() || self.stays_warm(client, keepalive, &memory).await);
+            if !goes_on {
                 self.worker.give_back(memory);
                 return Talked { after, keepalive, location };
             }
         }
+    }
+
+    /// Waits a moment for the next request with everything at hand: a busy client is served without
+    /// taking and giving back memory each time. False when it does not come at once, or when a new
+    /// generation has.
+    async fn stays_warm(&self, client: &mut Client, keepalive: Duration, memory: &Memory) -> bool {
+        if keepalive < SHORTEST_WARM || !memory.is_small() {
+            return false;
+        }
+        let round = client.ticket.round();
+        let came = poll_fn(|cx| {
+            if client.stream.poll_read_ready(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if client.ticket.draining() || client.ticket.round() != round {
+                return Poll::Ready(false);
+            }
+            client.ticket.watch_warm(cx.waker());
+            Poll::Pending
+        });
+        came.await && Rc::ptr_eq(&self.current.load(), &self.worker)
     }
 
     async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {

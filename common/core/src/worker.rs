@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 /// What every connection of a worker thread can reach.
 pub struct Context {
@@ -46,9 +47,22 @@ pub struct Connections {
     limit: Cell<usize>,
     active: Cell<usize>,
     draining: Cell<bool>,
-    wakers: RefCell<Vec<Option<Waker>>>,
+    places: RefCell<Vec<Place>>,
+    /// Counts the rounds of [`Connections::cool`].
+    round: Cell<u32>,
     free: RefCell<Vec<usize>>,
 }
+
+/// Who to wake about one connection.
+#[derive(Default)]
+struct Place {
+    waker: Option<Waker>,
+    /// It holds memory that it gives back when nothing comes for a while.
+    warm: bool,
+}
+
+/// How long a connection that was just busy keeps its memory, at most.
+const WARM: Duration = Duration::from_millis(250);
 
 /// One counted connection; dropping it frees its place.
 pub struct Ticket {
@@ -64,10 +78,10 @@ impl Context {
             return None;
         }
         connections.active.set(connections.active.get() + 1);
-        let mut wakers = connections.wakers.borrow_mut();
+        let mut places = connections.places.borrow_mut();
         let place = connections.free.borrow_mut().pop().unwrap_or_else(|| {
-            wakers.push(None);
-            wakers.len() - 1
+            places.push(Place::default());
+            places.len() - 1
         });
         Some(Ticket { place, context: self.clone() })
     }
@@ -95,11 +109,30 @@ impl Connections {
 
     /// Wakes every connection, so that idle ones look at what has changed.
     pub fn wake_all(&self) {
-        for waker in self.wakers.borrow_mut().iter_mut() {
-            if let Some(waker) = waker.take() {
+        for place in self.places.borrow_mut().iter_mut() {
+            if let Some(waker) = place.waker.take() {
                 waker.wake();
             }
         }
+    }
+
+    /// Every quarter of a second tells the connections that wait with their memory at hand to give
+    /// it back. One walk for all is cheaper than a timer for each, moved with every request.
+    pub async fn cool(&self) {
+        loop {
+            tokio::time::sleep(WARM).await;
+            self.round.set(self.round.get().wrapping_add(1));
+            for place in self.places.borrow_mut().iter_mut().filter(|place| place.warm) {
+                place.warm = false;
+                if let Some(waker) = place.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    pub fn round(&self) -> u32 {
+        self.round.get()
     }
 }
 
@@ -115,12 +148,27 @@ impl Ticket {
 
     /// Wakes `waker`'s task once when the worker drains or changes its generation.
     pub fn watch(&self, waker: &Waker) {
-        if let Some(slot) = self.context.connections.wakers.borrow_mut().get_mut(self.place) {
-            match slot {
+        self.register(waker, false);
+    }
+
+    /// The same, and once when the worker's next round of cooling comes.
+    pub fn watch_warm(&self, waker: &Waker) {
+        self.register(waker, true);
+    }
+
+    fn register(&self, waker: &Waker, warm: bool) {
+        if let Some(place) = self.context.connections.places.borrow_mut().get_mut(self.place) {
+            place.warm = warm;
+            match &place.waker {
                 Some(old) if old.will_wake(waker) => {}
-                _ => *slot = Some(waker.clone()),
+                _ => place.waker = Some(waker.clone()),
             }
         }
+    }
+
+    /// The worker's round of cooling: when it changes, memory held for the next request goes back.
+    pub fn round(&self) -> u32 {
+        self.context.connections.round()
     }
 }
 
@@ -128,8 +176,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let connections = &self.context.connections;
         connections.active.set(connections.active.get() - 1);
-        if let Some(slot) = connections.wakers.borrow_mut().get_mut(self.place) {
-            *slot = None;
+        if let Some(place) = connections.places.borrow_mut().get_mut(self.place) {
+            *place = Place::default();
         }
         connections.free.borrow_mut().push(self.place);
     }
