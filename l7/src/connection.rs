@@ -218,7 +218,7 @@ impl Place {
     /// taking and giving back memory each time. False when it does not come at once, or when a new
     /// generation has.
     async fn stays_warm(&self, client: &mut Client, keepalive: Duration, memory: &Memory) -> bool {
-        if keepalive < SHORTEST_WARM || !memory.is_small() {
+        if keepalive < SHORTEST_WARM || !memory.is_small() || !client.ticket.warm_up() {
             return false;
         }
         let round = client.ticket.round();
@@ -232,7 +232,9 @@ impl Place {
             client.ticket.watch_warm(cx.waker());
             Poll::Pending
         });
-        came.await && Rc::ptr_eq(&self.current.load(), &self.worker)
+        let came = came.await;
+        client.ticket.cooled();
+        came && Rc::ptr_eq(&self.current.load(), &self.worker)
     }
 
     async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {

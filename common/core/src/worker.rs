@@ -50,6 +50,7 @@ pub struct Connections {
     places: RefCell<Vec<Place>>,
     /// Counts the rounds of [`Connections::cool`].
     round: Cell<u32>,
+    warm: Cell<usize>,
     free: RefCell<Vec<usize>>,
 }
 
@@ -60,6 +61,10 @@ struct Place {
     /// It holds memory that it gives back when nothing comes for a while.
     warm: bool,
 }
+
+/// How many connections may keep the memory of their last request at hand: enough for the busiest,
+/// too few to be felt.
+const MOST_WARM: usize = 128;
 
 /// How long a connection that was just busy keeps its memory, at most.
 const WARM: Duration = Duration::from_millis(250);
@@ -164,6 +169,20 @@ impl Ticket {
                 _ => place.waker = Some(waker.clone()),
             }
         }
+    }
+
+    /// Takes one of the places for connections that keep memory while they wait; `cooled` gives it
+    /// back. False when all are taken.
+    pub fn warm_up(&self) -> bool {
+        let warm = &self.context.connections.warm;
+        let free = warm.get() < MOST_WARM;
+        warm.set(warm.get() + usize::from(free));
+        free
+    }
+
+    pub fn cooled(&self) {
+        let warm = &self.context.connections.warm;
+        warm.set(warm.get().saturating_sub(1));
     }
 
     /// The worker's round of cooling: when it changes, memory held for the next request goes back.
