@@ -64,7 +64,7 @@ struct Place {
 
 /// How many connections may keep the memory of their last request at hand: enough for the busiest,
 /// too few to be felt.
-const MOST_WARM: usize = 128;
+const MOST_WARM: usize = 64;
 
 /// How long a connection that was just busy keeps its memory, at most.
 const WARM: Duration = Duration::from_millis(250);
