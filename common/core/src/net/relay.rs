@@ -101,8 +101,11 @@ pub struct Relay<'a> {
     to_client: Flow,
 }
 
+/// Bytes of one read: what fits the first cache level beside what the kernel needs of it.
+const STEP: usize = 16 << 10;
+
 /// Reads of one direction in one poll: a bulk transfer lets others run after this many.
-const READS: usize = 2;
+const READS: usize = 8;
 
 /// One direction.
 struct Flow {
@@ -232,7 +235,7 @@ impl Flow {
     ) -> Poll<Result<(), (Step, io::Error)>> {
         ready!(from.poll_read_ready(cx)).map_err(|error| (Step::Read, error))?;
         scratch.with_read(|buffer| {
-            let bytes = match read(from, buffer) {
+            let bytes = match read(from, buffer.get_mut(..STEP).unwrap_or_default()) {
                 Ok(0) => {
                     self.state = State::Ending;
                     return Poll::Ready(Ok(()));

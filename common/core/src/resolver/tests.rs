@@ -167,13 +167,18 @@ fn who_gives_up_does_not_take_the_query_from_the_others() {
 #[test]
 fn truncated_answers_are_asked_for_over_tcp() {
     run(async {
-        let server = Server::new(|query, _| {
-            let mut message = reply(query, ResponseCode::NoError, Vec::new());
-            message.set_truncated(true);
-            vec![message.to_vec().unwrap()]
-        })
-        .await;
-        let listener = TcpListener::bind(server.address).await.unwrap();
+        // The TCP port of the same number may be somebody's: another pair is tried then.
+        let (server, listener) = loop {
+            let server = Server::new(|query, _| {
+                let mut message = reply(query, ResponseCode::NoError, Vec::new());
+                message.set_truncated(true);
+                vec![message.to_vec().unwrap()]
+            })
+            .await;
+            if let Ok(listener) = TcpListener::bind(server.address).await {
+                break (server, listener);
+            }
+        };
         spawn_local(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let length = stream.read_u16().await.unwrap();

@@ -173,7 +173,8 @@ fn a_peer_that_answers_badly_goes_and_comes_back_and_the_log_says_so() {
 fn a_peer_that_does_not_listen_is_unhealthy_until_it_does() {
     run_test(async {
         let prober = quiet();
-        let fake = Fake::start(b"").await;
+        // An address of its own: nobody takes the port while it is given back.
+        let fake = Fake::start_at("127.0.2.1:0".parse().unwrap(), b"").await;
         let group = group(&[Address::Ip(fake.address)]);
         prober.replace(vec![check(&group, Kind::Tcp, fast())]);
         until("it is probed", || fake.served() > 0).await;
@@ -271,7 +272,7 @@ fn only_the_first_256k_of_a_body_count() {
 fn udp_peers_are_judged_by_silence_refusal_or_answer() {
     run_test(async {
         let prober = quiet();
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.2.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let group = group(&[Address::Ip(address)]);
         let read_timeout = Duration::from_millis(100);
