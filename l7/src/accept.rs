@@ -2,7 +2,7 @@
 
 use crate::connection;
 use crate::worker::Worker;
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, ListenerKey, Stream};
 use fairlead_core::worker::Current;
 use std::io;
@@ -34,7 +34,7 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
             Ok((stream, client)) => admit(stream, client, &key, &current),
             Err(error) if is_transient(&error) => {}
             Err(error) => {
-                log(&current, &key, Level::Crit, format_args!("accept4() failed ({})", crate::error::Os(&error)));
+                log(&current, &key, Level::Crit, format_args!("accept4() failed {}", OsError(&error)));
                 tokio::time::sleep(PAUSE).await;
             }
         }

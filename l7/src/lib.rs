@@ -7,7 +7,6 @@ mod client;
 mod connection;
 mod content;
 mod directives;
-mod error;
 mod exchange;
 #[doc(hidden)] // for the fuzzers
 pub mod h1;

@@ -7,12 +7,11 @@ use super::path::{content_type, file_name};
 use super::range::{self, Part};
 use super::redirect::add_slash;
 use crate::content::error_page;
-use crate::error::Os;
 use crate::exchange::Exchange;
 use crate::h1::Method;
 use crate::plan::Located;
 use crate::reply::{Body, Reply};
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -102,7 +101,7 @@ fn open_failed(exchange: &Exchange, path: &Path, failure: &io::Error) -> u16 {
         _ => (Level::Crit, 500),
     };
     if status != 404 || exchange.location.log_not_found {
-        exchange.log(level, format_args!("open() \"{}\" failed ({})", path.display(), Os(failure)));
+        exchange.log(level, format_args!("open() \"{}\" failed {}", path.display(), OsError(failure)));
     }
     status
 }
@@ -216,17 +215,17 @@ fn index_failed(exchange: &Exchange, path: &Path, failure: &io::Error) -> u16 {
     let path = path.display();
     match failure.raw_os_error() {
         Some(libc::EACCES) => {
-            exchange.log(Level::Error, format_args!("\"{path}\" is forbidden ({})", Os(failure)));
+            exchange.log(Level::Error, format_args!("\"{path}\" is forbidden {}", OsError(failure)));
             403
         }
         Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => {
             if exchange.location.log_not_found {
-                exchange.log(Level::Error, format_args!("\"{path}\" is not found ({})", Os(failure)));
+                exchange.log(Level::Error, format_args!("\"{path}\" is not found {}", OsError(failure)));
             }
             404
         }
         _ => {
-            exchange.log(Level::Crit, format_args!("stat() \"{path}\" failed ({})", Os(failure)));
+            exchange.log(Level::Crit, format_args!("stat() \"{path}\" failed {}", OsError(failure)));
             500
         }
     }

@@ -4,7 +4,6 @@
 
 use crate::body::BodyError;
 use crate::client::Client;
-use crate::error::Os;
 use crate::exchange::Exchange;
 use crate::h1::{Method, Response};
 use crate::proxy::pool::PeerConnection;
@@ -12,7 +11,7 @@ use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, ToClient, Transfer};
 use crate::proxy::{Proxy, response};
 use fairlead_core::clock::tick;
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, Stream};
 use std::future::poll_fn;
 use std::io;
@@ -83,8 +82,10 @@ impl<'a> Attempt<'a> {
                 Err(Failure::Timeout)
             }
             Err(Some(error)) => {
-                exchange
-                    .log(Level::Error, format_args!("connect() failed ({}) while connecting to upstream", Os(&error)));
+                exchange.log(
+                    Level::Error,
+                    format_args!("connect() failed {} while connecting to upstream", OsError(&error)),
+                );
                 Err(Failure::Error)
             }
         }
@@ -146,7 +147,7 @@ impl<'a> Attempt<'a> {
             PumpError::Peer(error) => {
                 exchange.log(
                     Level::Error,
-                    format_args!("send() failed ({}) while sending request to upstream", Os(&error)),
+                    format_args!("send() failed {} while sending request to upstream", OsError(&error)),
                 );
                 Failure::Error
             }
@@ -322,7 +323,7 @@ impl<'a> Attempt<'a> {
         }
         exchange.log(
             Level::Error,
-            format_args!("recv() failed ({}) while reading response header from upstream", Os(error)),
+            format_args!("recv() failed {} while reading response header from upstream", OsError(error)),
         );
         Failure::Error
     }

@@ -14,7 +14,7 @@ use crate::proxy::target::{self, Destination};
 use crate::proxy::transfer::Cut;
 use crate::respond;
 use fairlead_core::clock::{Tick, tick};
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::upstream::{Choice, Lease, Tried};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -368,8 +368,7 @@ fn log_cut(exchange: &Exchange, cut: &Cut) {
             exchange.log(Level::Error, format_args!("upstream prematurely closed connection while reading upstream"))
         }
         Cut::PeerFailed(error) => {
-            exchange
-                .log(Level::Error, format_args!("recv() failed ({}) while reading upstream", crate::error::Os(error)));
+            exchange.log(Level::Error, format_args!("recv() failed {} while reading upstream", OsError(error)));
         }
         Cut::PeerTimedOut => exchange
             .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while reading upstream")),

@@ -6,7 +6,7 @@ use crate::exchange::{After, Ended, Exchange};
 use crate::proxy::Proxy;
 use crate::proxy::pool::PeerConnection;
 use crate::respond;
-use fairlead_core::log::Level;
+use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Direction, Tunnel};
 use std::io;
 
@@ -52,7 +52,7 @@ pub(super) async fn run(
             );
         }
         Some((_, error)) => {
-            exchange.log(Level::Info, format_args!("{} while proxying upgraded connection", crate::error::Os(&error)));
+            exchange.log(Level::Info, format_args!("{:#} while proxying upgraded connection", OsError(&error)));
         }
         None => {}
     }

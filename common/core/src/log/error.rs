@@ -179,16 +179,18 @@ fn process_and_thread() -> (i32, i32) {
     ids
 }
 
-/// An error of the operating system as nginx prints it: `(111: Connection refused)`.
+/// An error of the operating system as nginx prints it: `(111: Connection refused)`; with `{:#}`
+/// without the parentheses.
 pub struct OsError<'a>(pub &'a io::Error);
 
 impl fmt::Display for OsError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        match self.0.raw_os_error() {
-            Some(code) => write!(f, "({code}: {})", text.split(" (os error").next().unwrap_or_default()),
-            None => write!(f, "({text})"),
-        }
+        let text = match self.0.raw_os_error() {
+            Some(code) => format!("{code}: {}", text.split(" (os error").next().unwrap_or_default()),
+            None => text,
+        };
+        if f.alternate() { f.write_str(&text) } else { write!(f, "({text})") }
     }
 }
 
@@ -237,6 +239,7 @@ mod tests {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         assert_eq!(OsError(&refused).to_string(), "(111: Connection refused)");
         assert_eq!(OsError(&io::Error::other("no luck")).to_string(), "(no luck)");
+        assert_eq!(format!("{:#}", OsError(&refused)), "111: Connection refused");
     }
 
     #[test]
