@@ -6,17 +6,15 @@
 //! rest reads nothing until the rest is out. A worker that drains does not end
 //! a relay: whoever stops the process decides when.
 
+use crate::net::stream::is_transient;
 use crate::net::{Deadline, Stream};
 use crate::worker::{Context as Worker, Scratch};
-use nix::sys::socket::{MsgFlags, recv, send};
 use std::future::Future;
 use std::io;
 use std::mem::take;
-use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::Interest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -235,7 +233,7 @@ impl Flow {
     ) -> Poll<Result<(), (Step, io::Error)>> {
         ready!(from.poll_read_ready(cx)).map_err(|error| (Step::Read, error))?;
         scratch.with_read(|buffer| {
-            let bytes = match read(from, buffer.get_mut(..STEP).unwrap_or_default()) {
+            let bytes = match from.try_read(buffer.get_mut(..STEP).unwrap_or_default()) {
                 Ok(0) => {
                     self.state = State::Ending;
                     return Poll::Ready(Ok(()));
@@ -246,7 +244,7 @@ impl Flow {
                 Err(error) => return Poll::Ready(Err((Step::Read, error))),
             };
             self.read += bytes.len() as u64;
-            let taken = match write(to, bytes) {
+            let taken = match to.try_write(bytes) {
                 Ok(taken) => taken,
                 Err(error) if is_transient(&error) => 0,
                 Err(error) => return Poll::Ready(Err((Step::Write, error))),
@@ -261,7 +259,7 @@ impl Flow {
     fn poll_flush(&mut self, to: &Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.rest.get(self.sent..).filter(|rest| !rest.is_empty()) {
             ready!(to.poll_write_ready(cx))?;
-            match write(to, rest) {
+            match to.try_write(rest) {
                 Ok(taken) => {
                     self.sent += taken;
                     self.written += taken as u64;
@@ -276,43 +274,6 @@ impl Flow {
             self.sent = 0;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-/// A read that does not fill the buffer has drained the socket: saying so to tokio within the same call
-/// saves the read that would only be told `EAGAIN`.
-fn read(from: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
-    let fd = from.as_fd().as_raw_fd();
-    let room = buffer.len();
-    let mut count = None;
-    let outcome = try_io(from, Interest::READABLE, || {
-        let got = recv(fd, buffer, MsgFlags::empty())?;
-        count = Some(got);
-        if got > 0 && got < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    count.map_or_else(|| outcome.map(|()| 0), Ok)
-}
-
-/// Likewise: a short write has filled the socket's buffer.
-fn write(to: &Stream, bytes: &[u8]) -> io::Result<usize> {
-    let fd = to.as_fd().as_raw_fd();
-    let mut count = None;
-    let outcome = try_io(to, Interest::WRITABLE, || {
-        let taken = send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?;
-        count = Some(taken);
-        if taken < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    count.map_or_else(|| outcome.map(|()| 0), Ok)
-}
-
-fn try_io(stream: &Stream, interest: Interest, call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    match stream {
-        Stream::Tcp(stream) => stream.try_io(interest, call),
-        Stream::Unix(stream) => stream.try_io(interest, call),
     }
 }
 

@@ -63,25 +63,16 @@ impl Stream {
         socket2::SockRef::from(self).set_keepalive(true)
     }
 
-    /// Reads what is there. A read that does not fill the buffer has drained the socket, and the
-    /// next poll waits for an event without asking the kernel again.
+    /// Reads what is there.
     ///
     /// # Errors
     /// Those of `recv`.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_read_ready(cx))?;
-            let mut read = None;
-            let size = buffer.len();
-            let step = either!(&mut *self, stream => stream.try_io(Interest::READABLE, || {
-                let (count, _) = raw::recv(&*stream, &mut *buffer, raw::RecvFlags::empty())?;
-                read = Some(count);
-                drained(count, size)
-            }));
-            match (read, step) {
-                (Some(count), _) => return Poll::Ready(Ok(count)),
-                (None, Err(error)) if is_transient(&error) => {}
-                (None, step) => return Poll::Ready(step.map(|()| 0)),
+            match self.try_read(buffer) {
+                Err(error) if is_transient(&error) => {}
+                read => return Poll::Ready(read),
             }
         }
     }
@@ -90,19 +81,12 @@ impl Stream {
     ///
     /// # Errors
     /// Those of `send`.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_write_ready(cx))?;
-            let mut written = None;
-            let step = either!(&mut *self, stream => stream.try_io(Interest::WRITABLE, || {
-                let count = raw::send(&*stream, bytes, raw::SendFlags::NOSIGNAL)?;
-                written = Some(count);
-                drained(count, bytes.len())
-            }));
-            match (written, step) {
-                (Some(count), _) => return Poll::Ready(Ok(count)),
-                (None, Err(error)) if is_transient(&error) => {}
-                (None, step) => return Poll::Ready(step.map(|()| 0)),
+            match self.try_write(bytes) {
+                Err(error) if is_transient(&error) => {}
+                written => return Poll::Ready(written),
             }
         }
     }
@@ -115,20 +99,33 @@ impl Stream {
         either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
-    /// Never blocks. Costs a system call that says `WouldBlock` after a short read: prefer `poll_read`.
+    /// Never blocks. A read that does not fill the buffer has drained the socket: saying so to tokio
+    /// within the same call saves the read that would only be told `EAGAIN`.
     ///
     /// # Errors
     /// `WouldBlock`, and those of `recv`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, stream => stream.try_read(buffer))
+        let (size, mut read) = (buffer.len(), None);
+        let step = either!(self, stream => stream.try_io(Interest::READABLE, || {
+            let (count, _) = raw::recv(stream, &mut *buffer, raw::RecvFlags::empty())?;
+            read = Some(count);
+            drained(count, size)
+        }));
+        read.map_or_else(|| step.map(|()| 0), Ok)
     }
 
-    /// Never blocks.
+    /// Never blocks. Likewise: a short write has filled the socket's buffer.
     ///
     /// # Errors
     /// `WouldBlock`, and those of `send`.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, stream => stream.try_write(bytes))
+        let mut written = None;
+        let step = either!(self, stream => stream.try_io(Interest::WRITABLE, || {
+            let count = raw::send(stream, bytes, raw::SendFlags::NOSIGNAL)?;
+            written = Some(count);
+            drained(count, bytes.len())
+        }));
+        written.map_or_else(|| step.map(|()| 0), Ok)
     }
 
     /// Whether the other side has closed or broken the connection; looks without taking bytes.
@@ -170,11 +167,6 @@ impl Stream {
         // A peer that is already gone makes this fail, and then there is nothing left to end.
         let _ = socket.shutdown(std::net::Shutdown::Write);
     }
-
-    /// Makes the drop of this stream send a reset instead of a FIN.
-    pub fn reset_on_close(&self) {
-        let _ = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
-    }
 }
 
 impl AsFd for Stream {
@@ -189,6 +181,7 @@ fn drained(count: usize, wanted: usize) -> io::Result<()> {
     if count > 0 && count < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
 }
 
-fn is_transient(error: &io::Error) -> bool {
+/// Nothing is wrong: try again once the socket is ready.
+pub(super) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
