@@ -14,6 +14,7 @@ mod harness;
 mod health_check;
 mod listen;
 mod outcomes;
+mod phases;
 mod plan;
 mod proxy;
 mod record;

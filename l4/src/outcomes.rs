@@ -7,8 +7,12 @@ use fairlead_core::stats::Counter;
 pub(crate) enum Status {
     Ok = 200,
     BadRequest = 400,
+    /// `allow` and `deny` turned the client away.
+    Forbidden = 403,
     InternalError = 500,
     BadGateway = 502,
+    /// `limit_conn` turned the client away.
+    Unavailable = 503,
 }
 
 impl Status {
@@ -34,8 +38,8 @@ impl Outcomes {
     pub(crate) fn count(&self, status: Status, received: u64, sent: u64) {
         match status {
             Status::Ok => &self.ok,
-            Status::BadRequest => &self.client_errors,
-            Status::InternalError | Status::BadGateway => &self.server_errors,
+            Status::BadRequest | Status::Forbidden => &self.client_errors,
+            Status::InternalError | Status::BadGateway | Status::Unavailable => &self.server_errors,
         }
         .add(1);
         self.bytes_received.add(received);

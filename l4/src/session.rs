@@ -6,6 +6,7 @@
 
 use crate::connect::{self, Failure};
 use crate::outcomes::Status;
+use crate::phases;
 use crate::proxy::HeaderVersion;
 use crate::record::{Record, level};
 use crate::target::{self, CONNECTING, Candidates, Located, Pick};
@@ -64,6 +65,7 @@ impl Session {
         if self.record.entry.proxy_protocol {
             self.read_header().await?;
         }
+        phases::enter(&mut self.record)?;
         let candidates = self.candidates().await?;
         let (peer, pick) = self.connect(candidates).await?;
         self.relay(&peer, &pick).await;

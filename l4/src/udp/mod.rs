@@ -12,6 +12,7 @@ mod session;
 mod waiting;
 mod wheel;
 
+use crate::phases;
 use crate::record::Record;
 use crate::target::{self, Located};
 use crate::worker::{Entry, Worker};
@@ -241,6 +242,9 @@ impl Engine {
         record.local = key.local.zip(self.key.address.port()).map(Into::into);
         if record.wants(Level::Info) {
             record.note(format_args!("udp client {} connected to {}", key.client, record.entry.name));
+        }
+        if let Err(status) = phases::enter(&mut record) {
+            return record.finish(status, now);
         }
         match target::locate(&mut record, now) {
             Ok(Located::Peers(candidates)) => {
