@@ -22,6 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use fairlead_core::pattern::Captures;
+
 /// One generation's http plane, shared by all workers.
 pub struct Plan {
     /// Every group that a location may pass to, named or implicit; [`crate::proxy::Target::Group`] indexes it.
@@ -98,24 +100,6 @@ impl VirtualServers {
     /// regex name written to `captures`.
     pub fn find(&self, host: &[u8], captures: &mut Captures) -> &Arc<Server> {
         self.names.find(host, captures).unwrap_or(&self.default)
-    }
-}
-
-/// Groups of the regex that matched last, and named groups of all that matched.
-#[derive(Clone, Debug, Default)]
-pub struct Captures {
-    /// `$0`, `$1`, …; `None` is a group that took no part.
-    pub numbered: Vec<Option<Vec<u8>>>,
-    pub named: Vec<(Box<str>, Vec<u8>)>,
-}
-
-impl Captures {
-    /// Sets a named group in place of an earlier one of the same name.
-    pub(crate) fn set_named(&mut self, name: &str, value: &[u8]) {
-        match self.named.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, old)) => *old = value.to_vec(),
-            None => self.named.push((name.into(), value.to_vec())),
-        }
     }
 }
 

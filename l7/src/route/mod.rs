@@ -4,9 +4,7 @@
 //! unless a regex matches.
 
 mod locations;
-mod names;
-mod pattern;
 
+pub(crate) use fairlead_core::names::{Name, Names};
+pub(crate) use fairlead_core::pattern::Pattern;
 pub(crate) use locations::{Found, Kind, Level, LevelBuilder, Node};
-pub(crate) use names::{Name, Names};
-pub(crate) use pattern::Pattern;

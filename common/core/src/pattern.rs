@@ -1,11 +1,10 @@
-//! Regular expressions of `server_name` and `location`.
+//! Regular expressions that capture: those of `server_name`, `location` and their like.
 //!
 //! The linear engine works on bytes and takes almost every pattern. What it
 //! lacks (look-around, back-references, atomic groups) goes to the backtracking
 //! one with a bound on its steps; that one sees text, so bytes that are not
 //! UTF-8 look to it like U+FFFD.
 
-use crate::plan::Captures;
 use ahash::AHashMap;
 use regex::bytes;
 use std::borrow::Cow;
@@ -15,8 +14,26 @@ use std::sync::Arc;
 /// Steps after which a backtracking match is given up as no match.
 const BACKTRACK_LIMIT: usize = 100_000;
 
+/// Groups of the regex that matched last, and named groups of all that matched.
+#[derive(Clone, Debug, Default)]
+pub struct Captures {
+    /// `$0`, `$1`, …; `None` is a group that took no part.
+    pub numbered: Vec<Option<Vec<u8>>>,
+    pub named: Vec<(Box<str>, Vec<u8>)>,
+}
+
+impl Captures {
+    /// Sets a named group in place of an earlier one of the same name.
+    pub fn set_named(&mut self, name: &str, value: &[u8]) {
+        match self.named.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, old)) => *old = value.to_vec(),
+            None => self.named.push((name.into(), value.to_vec())),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     engine: Engine,
     names: Arc<[Option<Box<str>>]>,
 }

@@ -3,13 +3,12 @@
 //! In nginx's order: the exact name, the longest `*.suffix`, the longest
 //! `prefix.*`, the first regex of the file. A lookup hashes at most twice per label.
 
-use crate::plan::Captures;
-use crate::route::Pattern;
+use crate::pattern::{Captures, Pattern};
 use ahash::AHashMap;
 
 /// One name of a `server_name`, lower case.
 #[derive(Clone, Debug)]
-pub(crate) enum Name {
+pub enum Name {
     Exact(Box<str>),
     /// `*.example.com`, held without its `*.`.
     Leading(Box<str>),
@@ -55,7 +54,7 @@ impl Name {
 
 /// All names of one address. `T` stands for a server.
 #[derive(Debug)]
-pub(crate) struct Names<T> {
+pub struct Names<T> {
     exact: AHashMap<Box<[u8]>, T>,
     leading: AHashMap<Box<[u8]>, T>,
     trailing: AHashMap<Box<[u8]>, T>,
