@@ -11,6 +11,7 @@ use fairlead_core::health::Check;
 use fairlead_core::log::{ErrorLog, ErrorLogs, Registry};
 use fairlead_core::net::{Listener, ListenerKey};
 use fairlead_core::plan::{Build, Resolve};
+use fairlead_core::upstream::Group;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -99,6 +100,12 @@ impl Generation {
     pub fn checks(&self) -> Vec<Check> {
         let stream = self.stream.iter().flat_map(|plan| plan.checks());
         stream.chain(self.http.iter().flat_map(|plan| plan.checks())).collect()
+    }
+
+    /// The groups of both planes.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        let stream = self.stream.iter().flat_map(|plan| plan.groups());
+        stream.chain(self.http.iter().flat_map(|plan| &plan.groups))
     }
 
     fn refuse_shared_addresses(&self, cx: &Cx) {

@@ -13,6 +13,7 @@ use fairlead_core::clock::{Tick, tick};
 use fairlead_core::health::Prober;
 use fairlead_core::log::{Level, Registry};
 use fairlead_core::net::{Address, ListenerKey};
+use fairlead_core::upstream::retire;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{BTreeMap, HashMap};
@@ -214,6 +215,8 @@ impl Worker {
             }
         }
         self.distribute(&generation)?;
+        let before = self.taken.as_deref().or(self.serving.as_deref());
+        retire(before.into_iter().flat_map(Generation::groups), generation.groups());
         self.taken = Some(generation);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod balancer;
 mod group;
 mod lease;
 mod peer;
+mod retire;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub use balancer::{Balancer, Choice, NoPeer};
 pub use group::Group;
 pub use lease::Lease;
 pub use peer::{Availability, Peer, State};
+pub use retire::retire;
 pub use settings::{DIRECTIVES, Keepalive, Method, Server, Settings, Sticky};
 pub use tried::Tried;

@@ -11,8 +11,9 @@ use crate::net::Address;
 use crate::stats::Counter;
 use md5::{Digest, Md5};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// A peer of one generation's group. What must outlive a reload is in `state`.
 #[derive(Debug)]
@@ -49,13 +50,24 @@ pub struct State {
     pub failures: Counter,
     pub bytes_sent: Counter,
     pub bytes_received: Counter,
+    /// No group has it any more; never taken back.
+    removed: AtomicBool,
+    /// The newest generation marks it `down`.
+    down: AtomicBool,
     version: OnceLock<Version>,
 }
 
 /// Counts the changes of availability in a group, so that every worker's
 /// balancer can tell at the price of a load that it must look again.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Version(Arc<AtomicU64>);
+pub(crate) struct Version(Arc<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    changes: AtomicU64,
+    /// Woken by each of them.
+    moved: Notify,
+}
 
 /// What active health checks say about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -82,12 +94,14 @@ pub(crate) enum Unfit {
 
 impl Version {
     pub(crate) fn load(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.0.changes.load(Ordering::Acquire)
     }
 
     /// What it was before.
     fn bump(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::AcqRel)
+        let before = self.0.changes.fetch_add(1, Ordering::AcqRel);
+        self.0.moved.notify_waiters();
+        before
     }
 }
 
@@ -105,6 +119,33 @@ impl State {
             1 => Availability::Checking,
             _ => Availability::Unhealthy,
         }
+    }
+
+    /// Whether the peer has left its group while the process runs: the configuration that serves
+    /// now does not name it, or its name has another address. Never becomes false again: a peer
+    /// that comes back has a new state.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Takes the peer out for good; every worker sees it within a tick.
+    pub(crate) fn remove(&self) {
+        if !self.removed.swap(true, Ordering::AcqRel) {
+            self.changed();
+        }
+    }
+
+    /// What the newest generation's `server` line says of `down`.
+    pub(crate) fn set_down(&self, down: bool) {
+        if self.down.swap(down, Ordering::AcqRel) != down {
+            self.changed();
+        }
+    }
+
+    /// Changes so far in what may be picked from this peer's group: its peers' health, failures and
+    /// removals. Who remembers it can tell at the price of a load that it must look again.
+    pub fn changes(&self) -> u64 {
+        self.version.get().map_or(0, Version::load)
     }
 
     /// Ties this state to the group whose workers must hear of its changes. A state that was
@@ -144,6 +185,29 @@ impl Peer {
 
     pub fn set_health(&self, health: Availability) {
         self.state.set_health(health);
+    }
+
+    /// Whether sessions to this peer are to end or to move to another one: it was removed from its
+    /// group, or is out of it for as long as nobody says otherwise (`down`, or its active health
+    /// checks fail). Failed connections (`max_fails`) and `max_conns` do not count.
+    pub fn is_lost(&self) -> bool {
+        let state = &self.state;
+        state.is_removed() || state.down.load(Ordering::Acquire) || state.health() == Availability::Unhealthy
+    }
+
+    /// Waits until the peer [is lost](Peer::is_lost). Costs nothing until something changes in
+    /// its group; dropping the future is how to stop waiting.
+    pub async fn lost(&self) {
+        let Some(version) = self.state.version() else { return std::future::pending().await };
+        while !self.is_lost() {
+            // Registered before it looks again: a change in between is not missed.
+            let mut moved = std::pin::pin!(version.0.moved.notified());
+            moved.as_mut().enable();
+            if self.is_lost() {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// Whether a pick could take this peer now.
