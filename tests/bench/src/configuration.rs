@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::load_tcp::Exchange;
+use crate::load_udp::Manner as Datagrams;
 use crate::namespace;
 use crate::proxies::Product;
 use crate::scenario::{Balance, Kind, Scenario};
@@ -57,12 +59,17 @@ fn http(product: Product, scenario: &Scenario, listen: SocketAddr) -> String {
 
 fn stream(scenario: &Scenario, listen: SocketAddr) -> String {
     let listen = match scenario.kind {
-        Kind::Udp => format!("{listen} udp"),
+        Kind::Udp(_) => format!("{listen} udp"),
         _ => format!("{listen} backlog=4096"),
+    };
+    let more = match scenario.kind {
+        Kind::Udp(Datagrams::Once) => "        proxy_responses 1;\n",
+        Kind::Tcp(_) if scenario.sized_buffers => "        proxy_buffer_size 64k;\n",
+        _ => "",
     };
     format!(
         "stream {{\n    upstream group {{\n{}    }}\n    server {{\n        listen {listen};\n\
-         \x20       proxy_pass group;\n    }}\n}}\n",
+         \x20       proxy_pass group;\n{more}    }}\n}}\n",
         group(scenario)
     )
 }
@@ -96,9 +103,13 @@ fn haproxy(scenario: &Scenario, listen: SocketAddr) -> String {
         Balance::HashUri => "uri\n    hash-type consistent",
     };
     let reuse = if scenario.is_http() { "    http-reuse always\n" } else { "" };
+    // Bulk is measured against its defaults too, which copy.
+    let copies = matches!(scenario.kind, Kind::Tcp(Exchange::Stream)) && !scenario.sized_buffers;
+    let splice = if copies { "" } else { "    option splice-auto\n" };
+    let buffers = if scenario.sized_buffers && !scenario.is_http() { "    tune.bufsize 65536\n" } else { "" };
     let mut text = format!(
-        "global\n    nbthread 1\n    maxconn 50000\n    no strict-limits\n\ndefaults\n    mode {mode}\n    maxconn 50000\n\
-         \x20   option dontlognull\n    option splice-auto\n    timeout connect 5s\n    timeout client 600s\n\
+        "global\n    nbthread 1\n    maxconn 50000\n    no strict-limits\n{buffers}\ndefaults\n    mode {mode}\n    maxconn 50000\n\
+         \x20   option dontlognull\n{splice}    timeout connect 5s\n    timeout client 600s\n\
          \x20   timeout server 600s\n\nfrontend front\n    bind {listen} backlog 4096\n    default_backend group\n\n\
          backend group\n    balance {balance}\n{reuse}    default-server pool-purge-delay 600s\n"
     );

@@ -18,6 +18,8 @@ pub enum Exchange {
     Once,
     /// One message there, bytes back without end; bytes are what is counted.
     Stream,
+    /// One message each way, then the session stays open and idle.
+    Idle,
 }
 
 pub struct TcpLoad {
@@ -34,6 +36,9 @@ struct Client {
     left: usize,
 }
 
+/// How many connections are opened per tick.
+const STEP: usize = 64;
+
 impl TcpLoad {
     pub fn new(target: SocketAddr, clients: usize, exchange: Exchange) -> TcpLoad {
         let waiting = (0..clients).collect();
@@ -42,7 +47,8 @@ impl TcpLoad {
     }
 
     pub fn tick(&mut self, turn: &mut Loop) {
-        for slot in std::mem::take(&mut self.waiting) {
+        let rest = self.waiting.len().saturating_sub(STEP);
+        for slot in self.waiting.split_off(rest) {
             self.connect(slot, turn);
         }
     }
@@ -106,9 +112,11 @@ impl TcpLoad {
         }
         let client = &mut self.clients[slot];
         client.left = client.left.checked_sub(length).ok_or_else(|| io::Error::other("more came than was sent"))?;
-        if client.left == 0 && self.exchange == Exchange::Session {
+        if client.left == 0 && matches!(self.exchange, Exchange::Session | Exchange::Idle) {
             self.count(slot);
-            self.send(slot);
+            if self.exchange == Exchange::Session {
+                self.send(slot);
+            }
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ const SYMBOLS: usize = 25;
 const RARE: f64 = 0.002;
 
 pub fn after(engine: &mut Engine, proxy: &Proxy, scenario: &Scenario, options: &Options) -> Result<(), Fault> {
-    if matches!(scenario.kind, Kind::Idle | Kind::Reload) {
+    if matches!(scenario.kind, Kind::Idle(_) | Kind::Reload) {
         return Ok(());
     }
     if options.perf {

@@ -2,7 +2,7 @@
 
 use crate::histogram::Histogram;
 use crate::run::{Cell, RELOADS, Round};
-use crate::scenario::{CONTROL, IDLE_CLIENTS, Kind};
+use crate::scenario::{CONTROL, Kind, Plane};
 
 /// Below this share of its core the proxy waited for the load.
 const BUSY: f64 = 0.6;
@@ -11,7 +11,7 @@ const CONTROL_TOLERANCE: f64 = 0.05;
 /// `base` is the proxy all ratios are to.
 pub fn print(cells: &[Cell], base: &str) {
     let of = |wanted: fn(&Cell) -> bool| cells.iter().filter(move |cell| wanted(cell)).collect::<Vec<_>>();
-    let timed = of(|cell| !matches!(cell.scenario.kind, Kind::Idle | Kind::Reload));
+    let timed = of(|cell| !matches!(cell.scenario.kind, Kind::Idle(_) | Kind::Reload));
     if !timed.is_empty() {
         let ratio = format!("x {base} [min-max]");
         let heads = ["scenario", "proxy", "us CPU/op", &ratio, "op/s", "p50 us", "p99 us", "util %", "Pss MiB"];
@@ -21,15 +21,17 @@ pub fn print(cells: &[Cell], base: &str) {
             "x {base}: operations per CPU second over {base}'s of the same round, median [min-max]; above 1 is cheaper."
         );
         println!("*: the proxy used less than 60 % of its core, the load was the limit; CPU/op holds, op/s does not.");
-        println!("tcp_bulk: an operation is 1 MB (10^6 bytes), so us/op is ms/GB.");
-        peers_growth(&timed);
+        println!("tcp_bulk*: an operation is 1 MB (10^6 bytes), so us/op is ms/GB.");
+        for (few, many) in [("peers_2", "peers_10000"), ("peers_10", "peers_10000"), ("tcp_peers_2", "tcp_peers_10000")]
+        {
+            peers_growth(&timed, few, many);
+        }
     }
-    let idle = of(|cell| cell.scenario.kind == Kind::Idle);
-    if !idle.is_empty() {
-        println!("\n{IDLE_CLIENTS} idle keepalive connections after one request each");
-        let heads = ["proxy", "B/connection", "MiB before", "MiB with them"];
-        table(&heads, idle.iter().map(|cell| idle_row(cell)).collect());
-    }
+    idle(
+        &of(|cell| cell.scenario.kind == Kind::Idle(Plane::Http)),
+        "idle keepalive connections after one request each",
+    );
+    idle(&of(|cell| cell.scenario.kind == Kind::Idle(Plane::Tcp)), "idle TCP sessions, both sides, after one message");
     let reload = of(|cell| cell.scenario.kind == Kind::Reload);
     if !reload.is_empty() {
         println!("\n{RELOADS} reloads under keepalive load");
@@ -37,6 +39,13 @@ pub fn print(cells: &[Cell], base: &str) {
         table(&heads, reload.iter().map(|cell| reload_row(cell)).collect());
     }
     remarks(cells);
+}
+
+fn idle(cells: &[&Cell], what: &str) {
+    let Some(first) = cells.first() else { return };
+    println!("\n{} {what}", first.scenario.idle_clients());
+    let heads = ["proxy", "B/connection", "MiB before", "MiB with them"];
+    table(&heads, cells.iter().map(|cell| idle_row(cell)).collect());
 }
 
 /// Whether nginx against itself came out even; says so either way.
@@ -86,7 +95,7 @@ fn timed_row(cell: &Cell, base: Option<&Cell>) -> [String; 9] {
 }
 
 fn idle_row(cell: &Cell) -> Vec<String> {
-    let each = (cell.memory as f64 - cell.memory_before as f64) / IDLE_CLIENTS as f64;
+    let each = (cell.memory as f64 - cell.memory_before as f64) / cell.scenario.idle_clients() as f64;
     let each = if cell.failure.is_some() { "failed".to_owned() } else { format!("{each:.0}") };
     vec![cell.label.clone(), each, mebibytes(cell.memory_before), mebibytes(cell.memory)]
 }
@@ -101,22 +110,22 @@ fn reload_row(cell: &Cell) -> Vec<String> {
     vec![cell.label.clone(), errors, format!("{requests:.0}"), cost, p50, p99, mebibytes(cell.memory)]
 }
 
-/// What ten thousand servers cost over ten: the balancer's own share, which should not grow with the group.
-fn peers_growth(cells: &[&Cell]) {
+/// What ten thousand servers cost over a few: the balancer's own share, which should not grow with the group.
+fn peers_growth(cells: &[&Cell], few: &str, many: &str) {
     let cost = |name: &str, label: &str| {
         let mut found = cells.iter().filter(|cell| cell.scenario.name == name && cell.label == label);
         found.next().filter(|cell| cell.failure.is_none()).map(|cell| cell.cost())
     };
     let grown: Vec<String> = cells
         .iter()
-        .filter(|cell| cell.scenario.name == "peers_10000")
+        .filter(|cell| cell.scenario.name == many)
         .filter_map(|cell| {
-            let growth = cost("peers_10000", &cell.label)? / cost("peers_10", &cell.label)?;
+            let growth = cost(many, &cell.label)? / cost(few, &cell.label)?;
             Some(format!("{} {growth:.2}x", cell.label))
         })
         .collect();
     if !grown.is_empty() {
-        println!("CPU per request with 10,000 servers over that with 10: {}", grown.join(", "));
+        println!("CPU per operation, {many} over {few}: {}", grown.join(", "));
     }
 }
 

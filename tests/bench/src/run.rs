@@ -6,10 +6,9 @@ use crate::Fault;
 use crate::cli::Options;
 use crate::engine::{Engine, Load, Tally};
 use crate::histogram::Histogram;
-use crate::load_http::{HttpLoad, Manner};
 use crate::profile;
 use crate::proxies::{Product, Proxy};
-use crate::scenario::{CLIENTS, IDLE_CLIENTS, Kind, Scenario};
+use crate::scenario::{Kind, Scenario};
 use crate::{measure, namespace};
 
 /// Everything one proxy did in one scenario.
@@ -92,7 +91,7 @@ pub fn scenario(
         .collect();
     // Each keeps a connection to each server, and the other ends of all of them are ours.
     let together = scenario.servers * contestants.len() + OTHER_DESCRIPTORS < namespace::descriptors();
-    let rounds = if matches!(scenario.kind, Kind::Idle | Kind::Reload) { 1 } else { options.rounds };
+    let rounds = if matches!(scenario.kind, Kind::Idle(_) | Kind::Reload) { 1 } else { options.rounds };
     for number in 1..=rounds {
         for contestant in contestants.iter_mut().filter(|it| it.cell.failure.is_none()) {
             eprint!("round {number}/{rounds} {} {} ...", scenario.name, contestant.label);
@@ -135,7 +134,7 @@ impl Contestant<'_> {
 
 /// HAProxy has no UDP, and its reload is another program's worth of set-up (master-worker, a socket, a state file).
 fn takes_part(product: Product, scenario: &Scenario) -> bool {
-    product != Product::Haproxy || !matches!(scenario.kind, Kind::Udp | Kind::Reload)
+    product != Product::Haproxy || !matches!(scenario.kind, Kind::Udp(_) | Kind::Reload)
 }
 
 fn last_cost(cell: &Cell) -> String {
@@ -153,10 +152,7 @@ fn start(
     scenario: &Scenario,
 ) -> Result<Proxy, Fault> {
     let mut proxy = Proxy::start(product, label, number, scenario)?;
-    let mut load = match scenario.kind {
-        Kind::Idle => Load::Http(HttpLoad::new(proxy.address, CLIENTS, Manner::Keepalive)),
-        _ => scenario.load(proxy.address),
-    };
+    let mut load = scenario.warm_up(proxy.address);
     // Once to each server, so that every round finds the idle connections the first one would have had to make.
     let wanted = scenario.servers.max(1000) as u64;
     for _ in 0..PATIENCE {
@@ -174,9 +170,9 @@ fn start(
 
 fn one_round(engine: &mut Engine, proxy: &mut Proxy, cell: &mut Cell, options: &Options) -> Result<(), Fault> {
     match cell.scenario.kind {
-        Kind::Idle => idle(engine, proxy, cell)?,
+        Kind::Idle(_) => idle(engine, proxy, cell)?,
         Kind::Reload => reload(engine, proxy, cell)?,
-        Kind::Http(_) | Kind::Tcp(_) | Kind::Udp => {
+        Kind::Http(_) | Kind::Tcp(_) | Kind::Udp(_) => {
             let mut load = cell.scenario.load(proxy.address);
             engine.run(&mut load, WARM_UP, |_| false)?;
             let time = options.round.mul_f64(cell.scenario.share);
@@ -205,14 +201,15 @@ fn idle(engine: &mut Engine, proxy: &Proxy, cell: &mut Cell) -> Result<(), Fault
     engine.run(&mut Load::none(), Duration::from_millis(500), |_| false)?;
     cell.memory_before = measure::memory(proxy.pid())?;
     let mut load = cell.scenario.load(proxy.address);
-    let all = |load: &Load| load.done() >= IDLE_CLIENTS as u64;
+    let wanted = cell.scenario.idle_clients() as u64;
+    let all = |load: &Load| load.done() >= wanted;
     let round = timed(proxy, &mut load, |load| engine.run(load, Duration::from_secs(30), all))?;
     // What is given back when connections rest is given back by now.
     engine.run(&mut load, Duration::from_secs(2), |_| false)?;
     cell.memory = measure::memory(proxy.pid())?;
     cell.add(round, load.tally());
-    if load.done() < IDLE_CLIENTS as u64 {
-        return Err(format!("only {} of {IDLE_CLIENTS} connections were answered", load.done()).into());
+    if load.done() < wanted {
+        return Err(format!("only {} of {wanted} connections were answered", load.done()).into());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use crate::engine::Load;
 use crate::load_http::{HttpLoad, Manner};
 use crate::load_tcp::{Exchange, TcpLoad};
-use crate::load_udp::UdpLoad;
+use crate::load_udp::{Manner as Datagrams, UdpLoad};
 use crate::peer::{FIRST_ADDRESS, Service};
 
 pub struct Scenario {
@@ -14,7 +14,7 @@ pub struct Scenario {
     /// Servers in the group; all are the one peer under different loopback addresses.
     pub servers: usize,
     pub balance: Balance,
-    /// Whether buffers are sized to the responses; else every product's own default stands.
+    /// Whether buffers are sized to what is carried; else every product's own default stands.
     pub sized_buffers: bool,
     pub kind: Kind,
     /// Of the seconds of a round; the second half of the list is about one figure only.
@@ -27,11 +27,17 @@ pub struct Scenario {
 pub enum Kind {
     Http(Manner),
     Tcp(Exchange),
-    Udp,
+    Udp(Datagrams),
     /// Memory of idle connections.
-    Idle,
+    Idle(Plane),
     /// What clients see of reloads.
     Reload,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Plane {
+    Http,
+    Tcp,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -42,7 +48,9 @@ pub enum Balance {
 }
 
 pub const CLIENTS: usize = 64;
-pub const IDLE_CLIENTS: usize = 10_000;
+/// Both ends of an idle TCP session are the load's, and its descriptors are few where root may not raise its limit.
+const IDLE_HTTP: usize = 10_000;
+const IDLE_TCP: usize = 9_000;
 /// The load under which nginx is held against itself.
 pub const CONTROL: &Scenario = &Scenario { name: "control", ..HTTP_SMALL };
 
@@ -57,15 +65,27 @@ const HTTP_SMALL: Scenario = Scenario {
     by_default: true,
 };
 
-pub static ALL: [Scenario; 15] = [
+const TCP_BULK: Scenario =
+    Scenario { name: "tcp_bulk", service: Service::Stream, kind: Kind::Tcp(Exchange::Stream), ..HTTP_SMALL };
+
+const TCP_CONN: Scenario =
+    Scenario { name: "tcp_conn", service: Service::EchoOnce, kind: Kind::Tcp(Exchange::Once), ..HTTP_SMALL };
+
+pub static ALL: [Scenario; 22] = [
     HTTP_SMALL,
     Scenario { name: "http_64k", service: Service::HttpLarge, sized_buffers: true, ..HTTP_SMALL },
     Scenario { name: "http_64k_plain", service: Service::HttpLarge, by_default: false, ..HTTP_SMALL },
     Scenario { name: "http_conn", kind: Kind::Http(Manner::Close), ..HTTP_SMALL },
     Scenario { name: "tcp_rr", service: Service::Echo, kind: Kind::Tcp(Exchange::Session), ..HTTP_SMALL },
-    Scenario { name: "tcp_bulk", service: Service::Stream, kind: Kind::Tcp(Exchange::Stream), ..HTTP_SMALL },
-    Scenario { name: "tcp_conn", service: Service::EchoOnce, kind: Kind::Tcp(Exchange::Once), ..HTTP_SMALL },
-    Scenario { name: "udp_rr", service: Service::Datagrams, kind: Kind::Udp, ..HTTP_SMALL },
+    TCP_BULK,
+    Scenario { name: "tcp_bulk_tuned", sized_buffers: true, ..TCP_BULK },
+    TCP_CONN,
+    Scenario { name: "udp_rr", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Once), ..HTTP_SMALL },
+    Scenario { name: "udp_sessions", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Session), ..HTTP_SMALL },
+    Scenario { name: "udp_window", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Window), ..HTTP_SMALL },
+    Scenario { name: "tcp_peers_2", servers: 2, share: 0.5, ..TCP_CONN },
+    Scenario { name: "tcp_peers_10000", servers: 10_000, share: 0.5, ..TCP_CONN },
+    Scenario { name: "peers_2", servers: 2, share: 0.5, ..HTTP_SMALL },
     Scenario { name: "peers_10", servers: 10, share: 0.5, ..HTTP_SMALL },
     Scenario { name: "peers_1000", servers: 1000, share: 0.5, ..HTTP_SMALL },
     Scenario { name: "peers_10000", servers: 10_000, share: 0.5, ..HTTP_SMALL },
@@ -85,7 +105,8 @@ pub static ALL: [Scenario; 15] = [
         by_default: false,
         ..HTTP_SMALL
     },
-    Scenario { name: "idle", kind: Kind::Idle, ..HTTP_SMALL },
+    Scenario { name: "idle", kind: Kind::Idle(Plane::Http), ..HTTP_SMALL },
+    Scenario { name: "tcp_idle", service: Service::Echo, kind: Kind::Idle(Plane::Tcp), ..HTTP_SMALL },
     Scenario { name: "reload", kind: Kind::Reload, ..HTTP_SMALL },
 ];
 
@@ -93,16 +114,33 @@ impl Scenario {
     pub fn load(&self, target: SocketAddr) -> Load {
         match self.kind {
             Kind::Http(manner) => Load::Http(HttpLoad::new(target, CLIENTS, manner)),
-            Kind::Idle => Load::Http(HttpLoad::new(target, IDLE_CLIENTS, Manner::Idle)),
+            Kind::Idle(Plane::Http) => Load::Http(HttpLoad::new(target, IDLE_HTTP, Manner::Idle)),
+            Kind::Idle(Plane::Tcp) => Load::Tcp(TcpLoad::new(target, IDLE_TCP, Exchange::Idle)),
             Kind::Reload => Load::Http(HttpLoad::new(target, CLIENTS, Manner::Keepalive)),
             Kind::Tcp(Exchange::Stream) => Load::Tcp(TcpLoad::new(target, 1, Exchange::Stream)),
             Kind::Tcp(exchange) => Load::Tcp(TcpLoad::new(target, CLIENTS, exchange)),
-            Kind::Udp => Load::Udp(UdpLoad::new(target, CLIENTS)),
+            // As many datagrams on their way as the default receive buffer of one socket holds.
+            Kind::Udp(Datagrams::Window) => Load::Udp(UdpLoad::new(target, CLIENTS / 4, Datagrams::Window)),
+            Kind::Udp(manner) => Load::Udp(UdpLoad::new(target, CLIENTS, manner)),
+        }
+    }
+
+    /// The same as many times as it takes to know that a proxy works.
+    pub fn warm_up(&self, target: SocketAddr) -> Load {
+        match self.kind {
+            Kind::Idle(Plane::Http) => Load::Http(HttpLoad::new(target, CLIENTS, Manner::Keepalive)),
+            Kind::Idle(Plane::Tcp) => Load::Tcp(TcpLoad::new(target, CLIENTS, Exchange::Session)),
+            _ => self.load(target),
         }
     }
 
     pub fn is_http(&self) -> bool {
-        !matches!(self.kind, Kind::Tcp(_) | Kind::Udp)
+        !matches!(self.kind, Kind::Tcp(_) | Kind::Udp(_) | Kind::Idle(Plane::Tcp))
+    }
+
+    /// How many connections an idle scenario holds.
+    pub fn idle_clients(&self) -> usize {
+        if self.kind == Kind::Idle(Plane::Tcp) { IDLE_TCP } else { IDLE_HTTP }
     }
 
     /// How many counted things make one operation: bulk is counted in bytes and told in megabytes.
