@@ -6,6 +6,7 @@
 use fairlead_harness::Setup;
 
 mod balance;
+mod faults;
 mod log;
 mod proxy_protocol;
 mod tcp;

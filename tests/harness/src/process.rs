@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The direct children of a process, oldest first.
 pub fn children(parent: u32) -> Vec<u32> {
@@ -41,6 +42,19 @@ pub fn resident(pid: u32) -> u64 {
 /// Most resident memory a process ever had, in bytes.
 pub fn peak_resident(pid: u32) -> u64 {
     status_field(pid, "VmHWM:").unwrap_or(0) * 1024
+}
+
+/// Processor time a process has used so far, to a hundredth of a second.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 /// Does a TCP socket listen at this IPv4 address?
