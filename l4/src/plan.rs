@@ -13,7 +13,7 @@ use fairlead_core::log::{ErrorLog, ErrorLogs};
 use fairlead_core::net::{Address, Listener, ListenerKey, Protocol};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
-use fairlead_core::upstream::{Group, Method};
+use fairlead_core::upstream::{self, Group, Method};
 use std::sync::Arc;
 
 /// One generation's stream plane, shared by all workers.
@@ -128,6 +128,7 @@ impl<'a> Planner<'a> {
         let lines = stream.formats.0.iter().map(|format| Line::compile(format, build)).collect();
         let matches = stream.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect();
         let mut planner = Planner { plan, previous, build, lines, matches };
+        planner.check_sticky_zones(&stream.upstreams);
         for settings in &stream.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
             let before = previous.and_then(|plan| plan.group_called(&name));
@@ -136,6 +137,17 @@ impl<'a> Planner<'a> {
             }
         }
         planner
+    }
+
+    /// A table holds one upstream's peers.
+    fn check_sticky_zones(&self, upstreams: &[upstream::Settings]) {
+        let zones = || upstreams.iter().filter_map(|settings| settings.sticky_source.as_ref()?.zone.as_ref());
+        for (at, zone) in zones().enumerate() {
+            if zones().take(at).any(|other| other.text == zone.text) {
+                let problem = Diagnostic::error(zone.span, format!("duplicate zone \"{}\"", zone.text));
+                self.build.cx.report(problem.help("each upstream has a table of its own"));
+            }
+        }
     }
 
     fn report<T>(&self, result: Result<T, Diagnostic>) -> Option<T> {

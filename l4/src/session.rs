@@ -23,6 +23,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A connection as it was accepted.
 pub(crate) struct Accepted {
@@ -67,8 +68,8 @@ impl Session {
         }
         phases::enter(&mut self.record)?;
         let candidates = self.candidates().await?;
-        let (peer, pick) = self.connect(candidates).await?;
-        self.relay(&peer, &pick).await;
+        let (peer, mut pick) = self.connect(candidates).await?;
+        self.relay(&peer, &mut pick).await;
         Ok(())
     }
 
@@ -112,6 +113,7 @@ impl Session {
                 Ok(peer) => {
                     self.connected(&peer, now);
                     pick.succeed(now);
+                    pick.connected(now.since(started));
                     return Ok((peer, pick));
                 }
                 Err(Failure::Local(call, error)) => {
@@ -184,7 +186,7 @@ impl Session {
         bytes
     }
 
-    async fn relay(&mut self, peer: &Stream, pick: &Pick) {
+    async fn relay(&mut self, peer: &Stream, pick: &mut Pick) {
         self.record.received += self.early.len() as u64;
         let to_peer = self.greeting();
         let record = &mut self.record;
@@ -199,11 +201,15 @@ impl Session {
             to_client: Vec::new(),
         };
         let mut relay = pin!(tunnel.run());
+        let started = record.attempts.last().map(|attempt| attempt.started);
+        let age = |now: Tick| started.map_or(Duration::ZERO, |started| now.since(started));
         let mut first_byte = None;
         let relayed = poll_fn(|cx| {
             let relayed = relay.as_mut().poll(cx);
             if first_byte.is_none() && relay.from_peer() > 0 {
-                first_byte = Some(tick());
+                let took = age(tick());
+                first_byte = Some(took);
+                pick.first_byte(took);
             }
             relayed
         })
@@ -214,8 +220,9 @@ impl Session {
         if let Some(attempt) = record.current() {
             attempt.sent += relayed.to_peer;
             attempt.received += relayed.from_peer;
-            attempt.first_byte = first_byte.map(|at| at.since(attempt.started));
+            attempt.first_byte = first_byte;
             pick.count(attempt.sent, attempt.received);
+            pick.last_byte(age(tick()));
         }
         log_end(record, &relayed, client_has_ended);
     }

@@ -79,6 +79,25 @@ impl Pick {
         }
     }
 
+    pub fn connected(&mut self, took: Duration) {
+        if let Pick::Lease(lease) = self {
+            lease.connected(took);
+        }
+    }
+
+    pub fn first_byte(&mut self, took: Duration) {
+        if let Pick::Lease(lease) = self {
+            lease.first_byte(took);
+        }
+    }
+
+    /// The session came to its end, `took` after the peer was picked.
+    pub fn last_byte(&mut self, took: Duration) {
+        if let Pick::Lease(lease) = self {
+            lease.last_byte(took);
+        }
+    }
+
     /// The peer could not be reached, or did not answer.
     pub fn fail(&mut self, record: &Record, now: Tick) {
         if let Pick::Lease(lease) = self

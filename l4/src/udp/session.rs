@@ -85,7 +85,9 @@ impl Session {
         if let Some(attempt) = self.record.current() {
             attempt.received += length as u64;
             if first {
-                attempt.first_byte = Some(now.since(attempt.started));
+                let took = now.since(attempt.started);
+                attempt.first_byte = Some(took);
+                self.pick.first_byte(took);
             }
         }
         if first {
@@ -123,6 +125,9 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
         _ => {}
     }
     let record = &mut session.record;
+    if let Some(attempt) = record.attempts.last().filter(|_| status == Status::Ok) {
+        session.pick.last_byte(now.since(attempt.started));
+    }
     let (received, sent) = record.peer_bytes();
     session.pick.count(sent, received);
     let what = match end {
@@ -151,6 +156,7 @@ fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Resul
                 if let Some(attempt) = record.current() {
                     attempt.connect = Some(Duration::ZERO);
                 }
+                pick.connected(Duration::ZERO);
                 return Ok((peer, pick));
             }
             Err(Failure::Local(call, error)) => {

@@ -18,6 +18,7 @@ use fairlead_core::log::{Level, OsError};
 use fairlead_core::upstream::{Choice, Lease, Tried};
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Answers the exchange with what a peer says.
 pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Ended {
@@ -153,6 +154,7 @@ impl Run<'_> {
         }
         let mut peer = attempt.connect(client, exchange, &lease.peer.address).await?;
         record(exchange, |record| record.connect_time = Some(millis_since(record.started)));
+        lease.connected(since_pick(exchange));
         let started = attempt.run(client, exchange, &mut peer).await?;
         self.answer(client, exchange, lease, attempt, peer, started).await
     }
@@ -168,10 +170,13 @@ impl Run<'_> {
         started: Started,
     ) -> Result<Ended, Failure> {
         lease.succeed(tick());
+        lease.first_byte(since_pick(exchange));
         let mut transfer = match started {
             Started::Body(transfer) => transfer,
             Started::Upgrade(early) => {
-                return Ok(super::upgrade::run(client, exchange, self.proxy, peer, early).await);
+                let ended = super::upgrade::run(client, exchange, self.proxy, peer, early).await;
+                lease.last_byte(since_pick(exchange));
+                return Ok(ended);
             }
         };
         let passed = transfer.run(client, &mut peer, exchange, attempt).await;
@@ -184,7 +189,10 @@ impl Run<'_> {
         lease.peer.state.bytes_received.add(transfer.received);
         exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
         let whole = match passed {
-            Ok(reusable) => reusable,
+            Ok(reusable) => {
+                lease.last_byte(since_pick(exchange));
+                reusable
+            }
             Err(cut) => {
                 log_cut(exchange, &cut);
                 return Ok(Ended::Broken);
@@ -245,6 +253,11 @@ fn record(exchange: &mut Exchange, change: impl FnOnce(&mut Record)) {
     if let Some(record) = exchange.attempts.last_mut() {
         change(record);
     }
+}
+
+/// How long ago the peer of the last attempt was picked.
+fn since_pick(exchange: &Exchange) -> Duration {
+    exchange.attempts.last().map_or(Duration::ZERO, |record| tick().since(record.started))
 }
 
 fn millis_since(start: Tick) -> u64 {

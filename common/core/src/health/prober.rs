@@ -269,11 +269,12 @@ fn address_of(state: &Arc<State>) -> usize {
 
 fn store(state: &State, verdicts: &[(u64, Availability)]) {
     let says = |health| verdicts.iter().any(|(_, verdict)| *verdict == health);
-    state.set_health(match () {
+    let health = match () {
         () if says(Availability::Unhealthy) => Availability::Unhealthy,
         () if says(Availability::Checking) => Availability::Checking,
         () => Availability::Up,
-    });
+    };
+    state.set_health(health, tick());
 }
 
 /// Probes a peer for as long as the task lives.

@@ -6,13 +6,14 @@
 use crate::net::Address;
 use crate::plan::Build;
 use crate::upstream::address::{self, Place};
-use crate::upstream::balancer::{MAX_POINTS, Ring};
+use crate::upstream::balancer::{MAX_PEERS, MAX_POINTS, Maglev, Ring};
 use crate::upstream::peer::Version;
-use crate::upstream::{Keepalive, Method, Peer, Server, Settings, State, Sticky};
+use crate::upstream::{Bindings, Hashing, Keepalive, Method, Peer, Server, Settings, State, Sticky};
 use ahash::AHashMap;
 use fairlead_conf::{Diagnostic, Word};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Group {
@@ -22,6 +23,8 @@ pub struct Group {
     pub method: Method,
     pub keepalive: Keepalive,
     pub sticky: Option<Sticky>,
+    /// `sticky source`: where clients went last.
+    pub bindings: Option<Arc<Bindings>>,
     pub zone: Option<Box<str>>,
     tables: Tables,
 }
@@ -33,6 +36,7 @@ struct Tables {
     primaries: usize,
     weights: Weights,
     ring: Option<Ring>,
+    maglev: Option<Maglev>,
     /// Positions of the peers, by server id.
     by_sid: Vec<usize>,
     version: Version,
@@ -68,6 +72,11 @@ impl Weights {
 impl Group {
     /// A group of these peers, with everything else as nginx has it by default.
     pub fn new(name: &str, peers: Vec<Peer>, method: Method) -> Group {
+        Group::over(name, peers, method, None)
+    }
+
+    /// What is dear to compute is taken from `previous` where it is still right.
+    fn over(name: &str, peers: Vec<Peer>, method: Method, previous: Option<&Group>) -> Group {
         let mut peers: Vec<Arc<Peer>> = peers.into_iter().map(Arc::new).collect();
         peers.sort_by_key(|peer| peer.backup);
         // Workers of the generation that these states come from watch the same version.
@@ -78,19 +87,21 @@ impl Group {
         }
         let primaries = peers.iter().take_while(|peer| !peer.backup).count();
         let primary_peers = peers.get(..primaries).unwrap_or_default();
-        let consistent = matches!(method, Method::Hash { consistent: true, .. });
+        let hashing = if let Method::Hash { table, .. } = &method { Some(*table) } else { None };
+        let before = previous.and_then(|group| group.tables.maglev.as_ref());
         let mut by_sid: Vec<usize> = (0..peers.len()).collect();
         by_sid.sort_by_key(|index| peers.get(*index).map(|peer| peer.sid.clone()));
         let tables = Tables {
             usable: peers.iter().filter(|peer| !peer.down).count(),
             primaries,
             weights: Weights::new(primary_peers),
-            ring: consistent.then(|| Ring::new(primary_peers)),
+            ring: (hashing == Some(Hashing::Ring)).then(|| Ring::new(primary_peers)),
+            maglev: (hashing == Some(Hashing::Maglev)).then(|| Maglev::new(primary_peers, before)),
             by_sid,
             version,
         };
         let keepalive = Keepalive::default();
-        Group { name: name.into(), peers, method, keepalive, sticky: None, zone: None, tables }
+        Group { name: name.into(), peers, method, keepalive, sticky: None, bindings: None, zone: None, tables }
     }
 
     /// Resolves and compiles an `upstream` block. Peers that `previous` (the group of this name in
@@ -115,7 +126,12 @@ impl Group {
             sound = false;
         }
         sound.then(|| {
-            let mut group = Group::new(&settings.name.text, peers, settings.method.clone());
+            warn_of_slow_start(settings, build);
+            let mut group = Group::over(&settings.name.text, peers, settings.method.clone(), previous);
+            group.bindings = settings.sticky_source.as_ref().map(|source| {
+                let before = previous.and_then(|group| group.bindings.as_ref());
+                Bindings::over(source.size, source.timeout, before)
+            });
             group.keepalive = settings.keepalive.clone();
             group.sticky = settings.sticky.clone();
             group.zone = settings.zone.as_ref().map(|(name, _)| name.text.clone());
@@ -169,6 +185,10 @@ impl Group {
         self.tables.ring.as_ref()
     }
 
+    pub(super) fn maglev(&self) -> Option<&Maglev> {
+        self.tables.maglev.as_ref()
+    }
+
     pub(super) fn version(&self) -> &Version {
         &self.tables.version
     }
@@ -205,13 +225,16 @@ impl<'a> States<'a> {
 
 fn peer(server: &Server, address: Address, states: &mut States<'_>) -> Peer {
     let state = states.take(&server.address.text, &address).unwrap_or_default();
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Peer {
         weight: server.weight,
         max_conns: server.max_conns,
         max_fails: server.max_fails,
-        fail_timeout: u64::try_from(server.fail_timeout.as_millis()).unwrap_or(u64::MAX),
+        fail_timeout: millis(server.fail_timeout),
+        slow_start: millis(server.slow_start),
         backup: server.backup,
         down: server.down,
+        drain: server.drain,
         state,
         ..Peer::new(address, &server.address.text)
     }
@@ -227,7 +250,15 @@ fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
         let problem = Diagnostic::error(name.span, format!("no servers in upstream \"{}\"", name.text));
         return Some(problem.help("a group needs at least one server that is not a backup"));
     }
-    let Method::Hash { key, consistent: true } = &settings.method else { return None };
+    let Method::Hash { key, table } = &settings.method else { return None };
+    let primaries = peers.iter().filter(|peer| !peer.backup).count();
+    if *table == Hashing::Maglev && primaries > MAX_PEERS {
+        let problem = format!("upstream \"{}\" has {primaries} peers", name.text);
+        return Some(Diagnostic::error(key.span, problem).help(format!("`hash … maglev` takes {MAX_PEERS} at most")));
+    }
+    if *table != Hashing::Ring {
+        return None;
+    }
     let points: u64 = peers.iter().filter(|peer| !peer.backup).map(Ring::points_of).sum();
     (points > MAX_POINTS).then(|| {
         let problem =
@@ -235,6 +266,15 @@ fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
         Diagnostic::error(key.span, problem)
             .help(format!("every unit of weight is 160 points; {MAX_POINTS} are the most"))
     })
+}
+
+/// nginx refuses `slow_start` below a method that has no use for it, and overlooks it above one.
+fn warn_of_slow_start(settings: &Settings, build: &Build<'_>) {
+    let slow = settings.servers.iter().find(|server| !server.slow_start.is_zero());
+    if let Some(server) = slow.filter(|_| !settings.method.allows_slow_start()) {
+        let problem = "\"slow_start\" has no effect with this balancing method";
+        build.cx.report(Diagnostic::warning(server.address.span, problem));
+    }
 }
 
 fn addresses(word: &Word, default_port: Option<u16>, build: &Build<'_>) -> Result<Vec<Address>, Diagnostic> {

@@ -5,20 +5,25 @@
 
 mod address;
 mod balancer;
+mod bindings;
 mod group;
 mod lease;
 mod peer;
 mod retire;
 mod server;
 mod settings;
+mod sticky;
 #[cfg(test)]
 mod tests;
+mod times;
 mod tried;
 
 pub use balancer::{Balancer, Choice, NoPeer};
+pub use bindings::Bindings;
 pub use group::Group;
 pub use lease::Lease;
 pub use peer::{Availability, Peer, State};
 pub use retire::retire;
-pub use settings::{DIRECTIVES, Keepalive, Method, Server, Settings, Sticky};
+pub use settings::{DIRECTIVES, Hashing, Keepalive, Measure, Method, Metric, Server, Settings, Sticky, StickySource};
+pub use times::Times;
 pub use tried::Tried;

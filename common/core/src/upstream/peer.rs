@@ -9,11 +9,15 @@
 use crate::clock::Tick;
 use crate::net::Address;
 use crate::stats::Counter;
+use crate::upstream::{Measure, Times};
 use md5::{Digest, Md5};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
+
+/// Steps in which a weight recovers over `slow_start`.
+pub(crate) const RECOVERY_STEPS: u64 = 64;
 
 /// A peer of one generation's group. What must outlive a reload is in `state`.
 #[derive(Debug)]
@@ -32,6 +36,10 @@ pub struct Peer {
     pub fail_timeout: u64,
     pub backup: bool,
     pub down: bool,
+    /// Takes only what a sticky session binds to it.
+    pub drain: bool,
+    /// Milliseconds that its weight takes to recover; 0, none.
+    pub slow_start: u64,
     pub state: Arc<State>,
 }
 
@@ -44,6 +52,9 @@ pub struct State {
     /// Ticks of the last failure and of the last time the peer was tried after one.
     pub accessed: AtomicU64,
     pub checked: AtomicU64,
+    /// Tick of its last return from being unavailable; 0, never.
+    returned: AtomicU64,
+    pub times: Times,
     /// An [`Availability`] as active health checks set it.
     pub health: AtomicU8,
     pub picks: Counter,
@@ -107,10 +118,22 @@ impl Version {
 
 impl State {
     /// What active health checks say; every worker sees it within a tick.
-    pub fn set_health(&self, health: Availability) {
+    pub fn set_health(&self, health: Availability, now: Tick) {
+        if self.health() == health {
+            return;
+        }
+        if health == Availability::Up {
+            self.begin_slow_start(now);
+        }
         if self.health.swap(health as u8, Ordering::AcqRel) != health as u8 {
             self.changed();
         }
+    }
+
+    /// The peer is there (again) from now on: `slow_start` counts from here. For peers that join a
+    /// running group; the others have it by themselves.
+    pub fn begin_slow_start(&self, now: Tick) {
+        self.returned.store(now.0.max(1), Ordering::Release);
     }
 
     pub fn health(&self) -> Availability {
@@ -179,12 +202,14 @@ impl Peer {
             fail_timeout: 10_000,
             backup: false,
             down: false,
+            drain: false,
+            slow_start: 0,
             state: Arc::default(),
         }
     }
 
-    pub fn set_health(&self, health: Availability) {
-        self.state.set_health(health);
+    pub fn set_health(&self, health: Availability, now: Tick) {
+        self.state.set_health(health, now);
     }
 
     /// Whether sessions to this peer are to end or to move to another one: it was removed from its
@@ -216,7 +241,7 @@ impl Peer {
     }
 
     pub(crate) fn fitness(&self, now: Tick) -> Result<(), Unfit> {
-        self.check_on()?;
+        self.check_on(false)?;
         if let Some(until) = self.failed_until(now) {
             return Err(Unfit::Failed(until));
         }
@@ -241,14 +266,44 @@ impl Peer {
         self.max_fails > 0 && self.state.fails.load(Ordering::Acquire) >= self.max_fails
     }
 
-    fn check_on(&self) -> Result<(), Unfit> {
-        if self.down || self.state.health() != Availability::Up { Err(Unfit::Off) } else { Ok(()) }
+    fn check_on(&self, bound: bool) -> Result<(), Unfit> {
+        let off = self.down || (self.drain && !bound) || self.state.health() != Availability::Up;
+        if off { Err(Unfit::Off) } else { Ok(()) }
     }
 
-    /// Counts one use if the peer may be used now. `Ok(true)` is the trial of a failed peer: of all
-    /// workers only this one may try it until `fail_timeout` has passed again.
-    pub(crate) fn acquire(&self, now: Tick) -> Result<bool, Unfit> {
-        self.check_on()?;
+    /// How many 64ths of its weight a peer has that starts slowly, and the tick that brings the next
+    /// one; `None` once it has them all.
+    pub(crate) fn recovery(&self, now: Tick) -> Option<(u64, u64)> {
+        let returned = self.state.returned.load(Ordering::Acquire);
+        let waited = now.0.saturating_sub(returned);
+        if self.slow_start == 0 || returned == 0 || waited >= self.slow_start {
+            return None;
+        }
+        let share = |part: u64, of: u64, whole: u64| u128::from(part) * u128::from(of) / u128::from(whole);
+        let parts = share(waited, RECOVERY_STEPS, self.slow_start) as u64;
+        let next = share(parts + 1, self.slow_start, RECOVERY_STEPS) as u64;
+        Some((parts, returned.saturating_add(next).max(now.0 + 1)))
+    }
+
+    /// What the peer is compared by, the less the better; its weight is not in it.
+    pub(crate) fn burden(&self, by: Measure, now: Tick) -> u32 {
+        let active = self.state.active.load(Ordering::Relaxed);
+        match by {
+            Measure::Conns => active,
+            Measure::Time { metric, inflight } => {
+                let idle = now.0.saturating_sub(self.state.checked.load(Ordering::Relaxed));
+                let halvings = if idle > self.fail_timeout { idle / self.fail_timeout.saturating_add(1) } else { 0 };
+                let steps = self.state.times.steps(metric, halvings, inflight.then_some(now));
+                steps.saturating_mul(active.saturating_add(1))
+            }
+        }
+    }
+
+    /// Counts one use if the peer may be used now; `bound` says that a sticky session asks for it.
+    /// `Ok(true)` is the trial of a failed peer: of all workers only this one may try it until
+    /// `fail_timeout` has passed again.
+    pub(crate) fn acquire(&self, now: Tick, bound: bool) -> Result<bool, Unfit> {
+        self.check_on(bound)?;
         if let Some(until) = self.failed_until(now) {
             return Err(Unfit::Failed(until));
         }
@@ -267,8 +322,8 @@ impl Peer {
     }
 
     /// Counts one use of a group's only peer, whose failures nobody looks at.
-    pub(crate) fn acquire_only(&self) -> Result<(), Unfit> {
-        self.check_on()?;
+    pub(crate) fn acquire_only(&self, bound: bool) -> Result<(), Unfit> {
+        self.check_on(bound)?;
         self.count_in()?;
         self.state.picks.add(1);
         Ok(())
@@ -303,7 +358,7 @@ impl Peer {
 
     /// A use went well: a peer that was tried after its last failure is live again. The version that
     /// this has changed, when the peer was unavailable before.
-    pub(crate) fn count_success(&self) -> Option<u64> {
+    pub(crate) fn count_success(&self, now: Tick) -> Option<u64> {
         let state = &self.state;
         if state.fails.load(Ordering::Acquire) == 0
             || state.accessed.load(Ordering::Acquire) >= state.checked.load(Ordering::Acquire)
@@ -312,7 +367,11 @@ impl Peer {
         }
         let fails = state.fails.swap(0, Ordering::AcqRel);
         let was_over = self.max_fails > 0 && fails >= self.max_fails;
-        if was_over { state.changed() } else { None }
+        if !was_over {
+            return None;
+        }
+        state.begin_slow_start(now);
+        state.changed()
     }
 }
 

@@ -22,6 +22,7 @@ pub fn retire<'a>(before: impl Iterator<Item = &'a Arc<Group>>, now: impl Iterat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Tick;
     use crate::upstream::{Availability, Method, Peer};
     use std::future::Future;
     use std::net::SocketAddr;
@@ -70,8 +71,8 @@ mod tests {
         let mut lost = std::pin::pin!(a.lost());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(lost.as_mut().poll(&mut cx).is_pending());
-        b.set_health(Availability::Unhealthy);
-        a.set_health(Availability::Checking);
+        b.set_health(Availability::Unhealthy, Tick(1));
+        a.set_health(Availability::Checking, Tick(1));
         assert!(lost.as_mut().poll(&mut cx).is_pending());
         retire([&before].into_iter(), [&group(&[&b], "")].into_iter());
         assert!(lost.as_mut().poll(&mut cx).is_ready());

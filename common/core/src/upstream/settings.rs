@@ -2,6 +2,7 @@
 //! the rows of both planes' blocks.
 
 use crate::upstream::server::{self, SERVER_PARAMS};
+use crate::upstream::sticky;
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Value, Word};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Settings {
     /// Idle connections kept per worker (http only).
     pub keepalive: Keepalive,
     pub sticky: Option<Sticky>,
+    /// `sticky source` (stream only).
+    pub sticky_source: Option<StickySource>,
 }
 
 /// One `server` of an upstream.
@@ -28,6 +31,10 @@ pub struct Server {
     pub fail_timeout: Duration,
     pub backup: bool,
     pub down: bool,
+    /// Takes only what a sticky session binds to it.
+    pub drain: bool,
+    /// How long its weight takes to recover; zero, no time.
+    pub slow_start: Duration,
     /// The port of an address that names none: 80 in http; in stream that is an error.
     pub default_port: Option<u16>,
 }
@@ -39,14 +46,42 @@ pub enum Method {
     #[default]
     RoundRobin,
     LeastConn,
+    /// Always a [`Measure::Time`].
+    LeastTime(Measure),
     IpHash,
     Hash {
         key: Word,
-        consistent: bool,
+        table: Hashing,
     },
     Random {
-        two: bool,
+        /// With `two`, what decides between them.
+        two: Option<Measure>,
     },
+}
+
+/// What a key's hash is looked up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashing {
+    Modulo,
+    /// `consistent`: nginx's ketama ring.
+    Ring,
+    /// `maglev`.
+    Maglev,
+}
+
+/// What peers are compared by, beside their weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    Conns,
+    Time { metric: Metric, inflight: bool },
+}
+
+/// Which time of a peer `least_time` looks at. http's `header` is the first byte of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    Connect,
+    FirstByte,
+    LastByte,
 }
 
 /// `keepalive`, `keepalive_requests`, `keepalive_time`, `keepalive_timeout`.
@@ -72,6 +107,16 @@ pub struct Sticky {
     pub samesite: Option<Word>,
 }
 
+/// `sticky source [timeout=] [zone=name:size]`.
+#[derive(Clone, Debug)]
+pub struct StickySource {
+    pub timeout: Duration,
+    /// Where the zone was named, for what is said about a name that is taken.
+    pub zone: Option<Word>,
+    /// Bytes.
+    pub size: u64,
+}
+
 impl Settings {
     /// An empty block: round robin, and nginx's defaults.
     pub fn new(name: Word) -> Settings {
@@ -82,6 +127,7 @@ impl Settings {
             zone: None,
             keepalive: Keepalive::default(),
             sticky: None,
+            sticky_source: None,
         }
     }
 
@@ -107,6 +153,8 @@ impl Server {
             fail_timeout: Duration::from_secs(10),
             backup: false,
             down: false,
+            drain: false,
+            slow_start: Duration::ZERO,
             default_port: None,
         }
     }
@@ -122,8 +170,45 @@ impl Default for Keepalive {
 impl Method {
     /// Whether nginx takes `backup` servers beside it.
     pub(super) fn allows_backup(&self) -> bool {
-        matches!(self, Method::RoundRobin | Method::LeastConn)
+        matches!(self, Method::RoundRobin | Method::LeastConn | Method::LeastTime(_))
     }
+
+    /// Whether a weight that recovers slowly means anything to it.
+    pub(super) fn allows_slow_start(&self) -> bool {
+        self.allows_backup()
+    }
+
+    /// What all peers of the group are compared by before their turns.
+    pub(super) fn measure(&self) -> Option<Measure> {
+        match self {
+            Method::LeastConn => Some(Measure::Conns),
+            Method::LeastTime(by) => Some(*by),
+            _ => None,
+        }
+    }
+}
+
+impl Measure {
+    fn time(name: &str, inflight: bool) -> Measure {
+        let metric = match name {
+            "connect" => Metric::Connect,
+            "header" | "first_byte" => Metric::FirstByte,
+            _ => Metric::LastByte,
+        };
+        Measure::Time { metric, inflight }
+    }
+}
+
+fn least_time(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
+    upstream.choose(Method::LeastTime(Measure::time(given.text(0), given.len() > 1)), given)
+}
+
+fn random(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let by = || match given.text(1).split_once('=') {
+        Some((_, metric)) if given.len() > 1 => Measure::time(metric, false),
+        _ => Measure::Conns,
+    };
+    upstream.choose(Method::Random { two: (!given.is_empty()).then(by) }, given)
 }
 
 const BOTH: Contexts = Contexts::UPSTREAM.or(Contexts::STREAM_UPSTREAM);
@@ -169,6 +254,42 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         set: |upstream, given| upstream.choose(Method::LeastConn, given),
     },
     Directive {
+        name: "least_time",
+        contexts: Contexts::UPSTREAM,
+        args: Args::between(
+            1,
+            2,
+            &[Value::OneOf(&["header", "last_byte"]), Value::OneOf(&["inflight"])],
+            "header | last_byte [inflight]",
+        ),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "Picks the peer with the lowest product of its average time (to the header or the last byte of an \
+              answer) and its requests in progress plus one, for its weight; several such in turn, by their weights. \
+              Times count in steps of 20 ms and up to 5 s, a new one by a twentieth, and halve for each `fail_timeout` \
+              in which the peer is not picked; with `inflight` the mean age of the requests in progress counts when it \
+              is higher.",
+        set: least_time,
+    },
+    Directive {
+        name: "least_time",
+        contexts: Contexts::STREAM_UPSTREAM,
+        args: Args::between(
+            1,
+            2,
+            &[Value::OneOf(&["connect", "first_byte", "last_byte"]), Value::OneOf(&["inflight"])],
+            "connect | first_byte | last_byte [inflight]",
+        ),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "Picks the peer with the lowest product of its average time (to connect, to its first byte or to the end \
+              of the session) and its sessions in progress plus one, for its weight; several such in turn, by their \
+              weights. Times count in steps of 20 ms and up to 5 s, a new one by a twentieth, and halve for each \
+              `fail_timeout` in which the peer is not picked; with `inflight` the mean age of the sessions that are \
+              not so far yet counts when it is higher.",
+        set: least_time,
+    },
+    Directive {
         name: "ip_hash",
         contexts: BOTH,
         args: Args::none(),
@@ -181,25 +302,60 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
     Directive {
         name: "hash",
         contexts: BOTH,
-        args: Args::between(1, 2, &[Value::Template, Value::OneOf(&["consistent"])], "key [consistent]"),
+        args: Args::between(
+            1,
+            2,
+            &[Value::Template, Value::OneOf(&["consistent", "maglev"])],
+            "key [consistent | maglev]",
+        ),
         repeat: Repeat::Append,
         default: None,
         doc: "Picks by a key of text and variables. With `consistent` (ketama, the points where nginx has them) \
-              a change of the group moves few keys. An empty key leaves the pick to round robin.",
+              a change of the group moves few keys. With `maglev` (Google's tables; nginx has none) every peer has \
+              its share to the key, all balancers with the same servers agree whatever their order, and while a peer \
+              is unavailable or `down` its keys alone go elsewhere; one that is taken out of 128 or fewer moves 5 % \
+              more keys than it had. An empty key leaves the pick to round robin.",
         set: |upstream, given| {
-            let key = given.word(0).clone();
-            upstream.choose(Method::Hash { key, consistent: given.len() > 1 }, given)
+            let table = match given.text(1) {
+                "consistent" => Hashing::Ring,
+                "maglev" => Hashing::Maglev,
+                _ => Hashing::Modulo,
+            };
+            upstream.choose(Method::Hash { key: given.word(0).clone(), table }, given)
         },
     },
     Directive {
         name: "random",
-        contexts: BOTH,
-        args: Args::between(0, 2, &[Value::OneOf(&["two"]), Value::OneOf(&["least_conn"])], "[two [least_conn]]"),
+        contexts: Contexts::UPSTREAM,
+        args: Args::between(
+            0,
+            2,
+            &[Value::OneOf(&["two"]), Value::OneOf(&["least_conn", "least_time=header", "least_time=last_byte"])],
+            "[two [least_conn | least_time=header|last_byte]]",
+        ),
         repeat: Repeat::Append,
         default: None,
         doc: "Picks by chance and weight; with `two` the one of two that has fewer connections in progress for \
-              its weight.",
-        set: |upstream, given| upstream.choose(Method::Random { two: !given.is_empty() }, given),
+              its weight, or is better by `least_time`.",
+        set: random,
+    },
+    Directive {
+        name: "random",
+        contexts: Contexts::STREAM_UPSTREAM,
+        args: Args::between(
+            0,
+            2,
+            &[
+                Value::OneOf(&["two"]),
+                Value::OneOf(&["least_conn", "least_time=connect", "least_time=first_byte", "least_time=last_byte"]),
+            ],
+            "[two [least_conn | least_time=connect|first_byte|last_byte]]",
+        ),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "Picks by chance and weight; with `two` the one of two that has fewer connections in progress for \
+              its weight, or is better by `least_time`.",
+        set: random,
     },
     Directive {
         name: "keepalive",
@@ -263,7 +419,25 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         default: None,
         doc: "Keeps a client with the peer that served it first, by a cookie that holds the peer's id.",
         set: |upstream, given| {
-            upstream.sticky = Some(server::parse_sticky(given)?);
+            upstream.sticky = Some(sticky::parse_cookie(given)?);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "sticky",
+        contexts: Contexts::STREAM_UPSTREAM,
+        args: Args::between(
+            1,
+            3,
+            &[Value::OneOf(&["source"]), Value::Params(sticky::SOURCE_PARAMS)],
+            "source [timeout=time] [zone=name:size]",
+        ),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Keeps a client's address with the peer that its last session went to, over all workers and reloads. \
+              nginx has no `sticky` in stream.",
+        set: |upstream, given| {
+            upstream.sticky_source = Some(sticky::parse_source(given)?);
             Ok(())
         },
     },

@@ -90,7 +90,7 @@ impl Ring {
     pub(super) fn rotations(&self, peers: &[Arc<Peer>], version: &Version) -> Vec<Rotation> {
         let rotation = |of: &Vec<usize>| {
             let members = of.iter().filter_map(|index| peers.get(*index).map(|peer| (*index, peer.clone())));
-            Rotation::new(members, false, version)
+            Rotation::new(members, None, version)
         };
         self.servers.iter().filter(|of| of.len() > 1).map(rotation).collect()
     }

@@ -1,34 +1,40 @@
-//! `least_conn`: the fewest uses in progress for its weight, ties by the round
-//! robin of those tied. It is a [`Rotation`] compared by load.
+//! `least_conn` and `least_time`: the least burden for its weight, ties by the
+//! round robin of those tied. It is a [`Rotation`] compared by load.
 //!
-//! Uses are counted by all workers together. A worker knows at once what it
-//! has done itself; what the others do it learns of a winner before it is
-//! taken, and of [`SWEEP`] peers more in each pick in turn, so that what it
-//! knows is never older than `members / SWEEP` of its own picks.
+//! The burden is the uses in progress, or their number plus one times what
+//! the peer takes ([`crate::upstream::Times`]). All workers together make it, and
+//! time changes it. A worker knows at once what it has done itself; the rest
+//! it learns of a winner before it is taken, and of [`SWEEP`] peers more in each
+//! pick in turn, so that what it knows is never older than `members / SWEEP`
+//! of its own picks.
 
 use super::round_robin::{Place, Rotation, SWEEP};
-use std::sync::atomic::Ordering;
 
 /// Winners in one pick whose load turned out to be another: the next is taken as it is.
 pub(super) const MAX_CORRECTIONS: usize = 8;
 
 impl Rotation {
-    /// Reads how many uses of a member are in progress; whether that was news.
+    /// Looks up a member's burden; whether it was news.
     pub(super) fn learn_load(&mut self, member: usize) -> bool {
+        let Some(by) = self.by else { return false };
         self.count_looks(1);
+        let now = self.now;
         let it = &mut self.members[member];
-        let conns = it.peer.state.active.load(Ordering::Relaxed);
-        if conns == it.conns {
+        let burden = it.peer.burden(by, now);
+        if burden == it.burden {
             return false;
         }
-        it.conns = conns;
+        it.burden = burden;
         if it.place == Place::Playing {
-            self.tournament.set_conns(member, conns);
+            self.tournament.set_burden(member, burden);
         }
         true
     }
 
     pub(super) fn sweep_loads(&mut self) {
+        if self.by.is_none() {
+            return;
+        }
         for _ in 0..SWEEP.min(self.members.len()) {
             self.load_hand = (self.load_hand + 1) % self.members.len();
             self.learn_load(self.load_hand);

@@ -8,6 +8,7 @@ mod hash;
 mod ip_hash;
 mod ketama;
 mod least_conn;
+mod maglev;
 mod random;
 mod round_robin;
 mod search;
@@ -17,9 +18,11 @@ mod tournament;
 
 pub(super) use hash::Rehash;
 pub(super) use ketama::{MAX_POINTS, Ring};
+pub(super) use maglev::{MAX_PEERS, Maglev};
 
 use crate::clock::Tick;
-use crate::upstream::{Group, Lease, Method, Peer, Tried};
+use crate::upstream::bindings::{Bound, Sid};
+use crate::upstream::{Group, Hashing, Lease, Measure, Method, Metric, Peer, Tried};
 use random::Dice;
 use round_robin::Rotation;
 use search::Search;
@@ -27,6 +30,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// After so many hashes or throws that led to nobody round robin takes over, as in nginx.
 const MAX_TRIES: u32 = 20;
@@ -39,7 +43,7 @@ pub struct Balancer {
 /// What a pick may depend on.
 pub struct Choice<'a> {
     pub now: Tick,
-    /// `ip_hash`; `None` for a client on a Unix socket.
+    /// For `ip_hash` and `sticky source`; `None` for a client on a Unix socket.
     pub client: Option<IpAddr>,
     /// The text of `hash`'s key; empty for the other methods.
     pub key: &'a [u8],
@@ -63,11 +67,11 @@ struct View {
 impl Balancer {
     /// `seed` feeds `random` and nothing else.
     pub fn new(group: Arc<Group>, seed: u64) -> Rc<Balancer> {
-        let by_load = matches!(group.method, Method::LeastConn);
+        let by = group.method.measure();
         let primaries = group.primaries();
         let rotation = |from: usize, to: usize| {
             let members = group.peers.iter().cloned().enumerate().skip(from).take(to - from);
-            Rotation::new(members, by_load, group.version())
+            Rotation::new(members, by, group.version())
         };
         let view = View {
             primary: rotation(0, primaries),
@@ -83,9 +87,38 @@ impl Balancer {
     /// # Errors
     /// [`NoPeer`] when every peer is down, failed, full or tried.
     pub fn pick(self: &Rc<Self>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
+        let (Some(bindings), Some(client)) = (&self.group.bindings, choice.client) else {
+            return self.pick_for(choice, tried);
+        };
+        let known = bindings.find(client, choice.now);
+        let lease = self.pick_bound(known, choice, tried)?;
+        let Bound::Elsewhere(other) = bindings.bind(client, known, Sid::of(&lease.peer), choice.now) else {
+            return Ok(lease);
+        };
+        // Another worker has begun the client's first session at the same time: both go to one peer.
+        if let Some(index) = self.group.with_sid(Some(&other.text())).next()
+            && tried.holds(index)
+        {
+            return Ok(lease);
+        }
+        tried.forget(lease.index);
+        drop(lease);
+        let lease = self.pick_bound(Some(other), choice, tried)?;
+        bindings.bind(client, Some(other), Sid::of(&lease.peer), choice.now);
+        Ok(lease)
+    }
+
+    fn pick_bound(self: &Rc<Self>, to: Option<Sid>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
+        let text = to.map(Sid::text);
+        let sid = text.as_ref().map(|text| &text[..]).or(choice.sid);
+        self.pick_for(&Choice { sid, ..*choice }, tried)
+    }
+
+    fn pick_for(self: &Rc<Self>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
         let (index, peer) = match self.group.only() {
             Some(peer) => {
-                if tried.holds(0) || peer.acquire_only().is_err() {
+                let bound = choice.sid.is_some_and(|sid| sid == peer.sid.as_bytes());
+                if tried.holds(0) || peer.acquire_only(bound).is_err() {
                     return Err(NoPeer);
                 }
                 (0, peer)
@@ -96,11 +129,41 @@ impl Balancer {
             }
         };
         tried.insert(index);
-        Ok(Lease::new(self.clone(), peer.clone(), index))
+        Ok(Lease::new(self.clone(), peer.clone(), index, choice.now))
+    }
+
+    /// A use of peer `index` has begun; whether its age counts until it [`Balancer::ended`].
+    pub(super) fn began(&self, index: usize, now: Tick) -> bool {
+        let counts = matches!(self.group.method, Method::LeastTime(Measure::Time { inflight: true, .. }));
+        if counts && let Some(peer) = self.group.peers.get(index) {
+            peer.state.times.enter(now);
+        }
+        counts
+    }
+
+    pub(super) fn ended(&self, index: usize, began: Tick) {
+        if let Some(peer) = self.group.peers.get(index) {
+            peer.state.times.leave(began);
+        }
+    }
+
+    /// Whether the method looks at a use until this time of it is known.
+    pub(super) fn waits_for(&self, metric: Metric) -> bool {
+        matches!(self.group.method, Method::LeastTime(Measure::Time { metric: waits, .. }) if waits == metric)
+    }
+
+    pub(super) fn took(&self, index: usize, metric: Metric, took: Duration) {
+        let Some(peer) = self.group.peers.get(index) else { return };
+        peer.state.times.add(metric, took);
+        if self.waits_for(metric) && self.group.only().is_none() {
+            self.view.borrow_mut().each(&self.group, index, |rotation, member| {
+                rotation.learn_load(member);
+            });
+        }
     }
 
     pub(super) fn succeeded(&self, index: usize, now: Tick) {
-        if let Some(changed) = self.accounted(index).and_then(Peer::count_success) {
+        if let Some(changed) = self.accounted(index).and_then(|peer| peer.count_success(now)) {
             let mut view = self.view.borrow_mut();
             view.note_own_change(changed);
             view.each(&self.group, index, |rotation, member| rotation.look(member, now));
@@ -185,7 +248,7 @@ impl View {
             if pays {
                 primary.pick_sticky(*index, choice.now, tried)
             } else {
-                !tried.holds(*index) && primary.take_found(*index, choice.now)
+                primary.take_bound(*index, choice.now, tried)
             }
         })
     }
@@ -194,17 +257,20 @@ impl View {
         let now = choice.now;
         let search = Search { rotation: &mut self.primary, weights: group.weights(), now, tried };
         let found = match &group.method {
-            Method::RoundRobin | Method::LeastConn => None,
+            Method::RoundRobin | Method::LeastConn | Method::LeastTime(_) => None,
             Method::Hash { .. } if choice.key.is_empty() => None,
-            Method::Hash { consistent: true, .. } => {
+            Method::Hash { table: Hashing::Ring, .. } => {
                 group.ring().and_then(|ring| ketama::pick(search, &mut self.servers, ring, choice.key))
             }
             // One primary peer leaves nothing to choose by hash or by chance.
             _ if group.primaries() < 2 => None,
-            Method::Hash { consistent: false, .. } => hash::pick(search, choice.key),
+            Method::Hash { table: Hashing::Modulo, .. } => hash::pick(search, choice.key),
+            Method::Hash { table: Hashing::Maglev, .. } => {
+                group.maglev().and_then(|table| maglev::pick(search, table, choice.key))
+            }
             Method::IpHash => ip_hash::pick(search, choice.client),
-            Method::Random { two: false } => random::pick(search, &mut self.dice),
-            Method::Random { two: true } => random::pick_two(search, &mut self.dice),
+            Method::Random { two: None } => random::pick(search, &mut self.dice),
+            Method::Random { two: Some(by) } => random::pick_two(search, &mut self.dice, *by),
         };
         found.or_else(|| self.primary.pick(now, tried))
     }

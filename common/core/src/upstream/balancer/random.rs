@@ -1,10 +1,9 @@
-//! `random` and `random two least_conn`: by chance and weight.
+//! `random` and `random two`: by chance and weight.
 //!
 //! Randomness is the balancer's own small generator, seeded from outside.
 
-use super::round_robin::Rotation;
 use super::search::Search;
-use std::sync::atomic::Ordering;
+use crate::upstream::Measure;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough to spread load, and nothing to keep secrets with.
 pub(super) struct Dice(u64);
@@ -36,8 +35,8 @@ pub(super) fn pick(mut search: Search<'_>, dice: &mut Dice) -> Option<usize> {
     None
 }
 
-/// The one of two by chance that has fewer uses in progress for its weight.
-pub(super) fn pick_two(mut search: Search<'_>, dice: &mut Dice) -> Option<usize> {
+/// The one of two by chance that is better by `by` for its weight.
+pub(super) fn pick_two(mut search: Search<'_>, dice: &mut Dice, by: Measure) -> Option<usize> {
     let mut one = None;
     while search.goes_on() {
         let member = search.under(dice.roll(search.weights.total()));
@@ -47,7 +46,7 @@ pub(super) fn pick_two(mut search: Search<'_>, dice: &mut Dice) -> Option<usize>
             _ if !fits => search.miss(),
             None => one = Some(member),
             Some(other) => {
-                let member = if is_busier(search.rotation, member, other) { other } else { member };
+                let member = if is_worse(&search, member, other, by) { other } else { member };
                 if let Some(member) = search.take(member) {
                     return Some(member);
                 }
@@ -59,11 +58,11 @@ pub(super) fn pick_two(mut search: Search<'_>, dice: &mut Dice) -> Option<usize>
     None
 }
 
-fn is_busier(rotation: &Rotation, one: usize, other: usize) -> bool {
+fn is_worse(search: &Search<'_>, one: usize, other: usize, by: Measure) -> bool {
     let load = |member: usize| {
-        let peer = &rotation.members[member].peer;
-        (u64::from(peer.state.active.load(Ordering::Relaxed)), u64::from(peer.weight))
+        let peer = &search.rotation.members[member].peer;
+        (u64::from(peer.burden(by, search.now)), u64::from(peer.weight))
     };
-    let ((uses, weight), (other_uses, other_weight)) = (load(one), load(other));
-    uses * other_weight > other_uses * weight
+    let ((burden, weight), (other_burden, other_weight)) = (load(one), load(other));
+    burden * other_weight > other_burden * weight
 }

@@ -15,11 +15,12 @@
 //! when nobody else is left, a tick.
 
 mod places;
+mod recovery;
 
 use super::tournament::{Load, Tournament};
 use crate::clock::Tick;
 use crate::upstream::peer::{Unfit, Version};
-use crate::upstream::{Peer, Tried};
+use crate::upstream::{Measure, Peer, Tried};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -40,9 +41,15 @@ pub(super) struct Rotation {
     retries: BinaryHeap<Reverse<(u64, usize)>>,
     /// Members that this request has tried, while it picks.
     aside: Vec<usize>,
-    /// Whether members are compared by their load first (`least_conn`).
-    pub(super) by_load: bool,
+    /// What members are compared by first (`least_conn`, `least_time`).
+    pub(super) by: Option<Measure>,
     total_weight: i64,
+    /// One unit of a `server` line's weight: more than 1 where weights grow in `slow_start`.
+    unit: u32,
+    /// When the weights of those that start slowly grow.
+    growth: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The tick of the last pick or verdict.
+    pub(super) now: Tick,
     /// When a pick that found nobody last looked at all full members.
     searched: Tick,
     full_hand: usize,
@@ -63,12 +70,15 @@ pub(super) struct Member {
     pub(super) place: Place,
     /// Its position in the list that `place` names.
     position: usize,
+    /// In the rotation's units; less than its `server` line says while it starts slowly.
+    nominal: u32,
     /// Kept here while the member is not in the tournament.
     current: i64,
     effective: i64,
-    /// Uses in progress as this worker knows them; 0 unless compared by load.
-    pub(super) conns: u32,
+    /// What it is compared by, as this worker knows it; 0 when only turns count.
+    pub(super) burden: u32,
     retry_queued: bool,
+    growth_queued: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,26 +109,31 @@ impl Member {
     }
 
     fn weight(&self) -> i64 {
-        i64::from(self.peer.weight)
+        i64::from(self.nominal)
     }
 
     pub(super) fn load(&self) -> Load {
-        Load { conns: self.conns, weight: self.peer.weight.max(1) }
+        Load { burden: self.burden, weight: self.nominal.max(1) }
     }
 }
 
 impl Rotation {
     /// `members` with their positions in the group.
-    pub fn new(members: impl Iterator<Item = (usize, Arc<Peer>)>, by_load: bool, version: &Version) -> Rotation {
+    pub fn new(members: impl Iterator<Item = (usize, Arc<Peer>)>, by: Option<Measure>, version: &Version) -> Rotation {
         let version = version.clone();
-        let members: Vec<Member> = members.map(|(index, peer)| Member::new(index, peer, by_load)).collect();
+        let members: Vec<(usize, Arc<Peer>)> = members.collect();
+        let unit = recovery::unit(&members);
+        let members: Vec<Member> = members.into_iter().map(|(index, peer)| Member::new(index, peer, unit)).collect();
         let mut rotation = Rotation {
             tournament: Tournament::new(members.len()),
             recovering: Vec::new(),
             full: Vec::new(),
             retries: BinaryHeap::new(),
             aside: Vec::with_capacity(8),
-            by_load,
+            by,
+            unit,
+            growth: BinaryHeap::new(),
+            now: Tick(0),
             total_weight: members.iter().map(Member::weight).sum(),
             searched: Tick(0),
             full_hand: 0,
@@ -132,6 +147,7 @@ impl Rotation {
             members,
         };
         for member in 0..rotation.members.len() {
+            rotation.learn_load(member);
             rotation.enter(member);
         }
         rotation
@@ -145,8 +161,11 @@ impl Rotation {
         picked
     }
 
-    /// Picks the member a sticky cookie asks for, if it may be picked.
+    /// Picks the member a sticky session asks for, if it may be picked.
     pub fn pick_sticky(&mut self, member: usize, now: Tick, tried: &Tried) -> bool {
+        if self.members[member].peer.drain {
+            return self.take_bound(member, now, tried);
+        }
         self.look(member, now);
         if tried.holds(self.members[member].index) || !self.members[member].is_up() {
             return false;
@@ -163,22 +182,29 @@ impl Rotation {
         self.take(member, now, false)
     }
 
+    /// The same for a method that does without turns, and for a member that takes nothing else.
+    pub fn take_bound(&mut self, member: usize, now: Tick, tried: &Tried) -> bool {
+        let it = &self.members[member];
+        if tried.holds(it.index) {
+            return false;
+        }
+        if it.peer.drain { it.peer.acquire(now, true).is_ok() } else { self.take_found(member, now) }
+    }
+
     /// A member's use has failed: its weight sinks.
     pub fn failed(&mut self, member: usize, now: Tick) {
         let peer = &self.members[member].peer;
         if let Some(loss) = peer.weight.checked_div(peer.max_fails) {
             self.put(member, Place::Off);
             let effective = &mut self.members[member].effective;
-            *effective = (*effective - i64::from(loss)).max(0);
+            *effective = (*effective - i64::from(loss) * i64::from(self.unit)).max(0);
         }
         self.look(member, now);
     }
 
     /// A use of a member has ended.
     pub fn released(&mut self, member: usize) {
-        if self.by_load {
-            self.learn_load(member);
-        }
+        self.learn_load(member);
         if self.members[member].place == Place::Full && !self.members[member].peer.is_full() {
             // Whether it may be picked for other reasons is looked up when it wins.
             self.enter(member);
@@ -195,7 +221,7 @@ impl Rotation {
                 }
                 return None;
             };
-            if self.by_load && corrections < super::least_conn::MAX_CORRECTIONS && self.learn_load(candidate.member) {
+            if corrections < super::least_conn::MAX_CORRECTIONS && self.learn_load(candidate.member) {
                 corrections += 1;
                 continue;
             }
@@ -221,7 +247,7 @@ impl Rotation {
 
     /// Counts one use of a member's peer. With `pays`, the round robin goes on by one.
     fn take(&mut self, member: usize, now: Tick, pays: bool) -> bool {
-        let trial = match self.members[member].peer.acquire(now) {
+        let trial = match self.members[member].peer.acquire(now, false) {
             Ok(trial) => trial,
             Err(unfit) => {
                 self.leave(member, unfit);
@@ -231,9 +257,7 @@ impl Rotation {
         if pays {
             self.turn(member);
         }
-        if self.by_load {
-            self.learn_load(member);
-        }
+        self.learn_load(member);
         if trial {
             let until = now.0.saturating_add(self.members[member].peer.fail_timeout).saturating_add(1);
             self.leave(member, Unfit::Failed(until));
@@ -259,18 +283,19 @@ impl Rotation {
         }
         let playing_alone = first.is_some_and(|first| first.sum == i64::from(first.load.weight));
         let alone = if first.is_some() { playing_alone && tied == 0 } else { tied == 1 };
-        if self.by_load && alone {
+        if self.by.is_some() && alone {
             // nginx takes the only one with the least load as it is.
             return;
         }
         if first.is_some() {
             self.tournament.advance();
         }
+        let unit = i64::from(self.unit);
         for place in 0..self.recovering.len() {
             let it = &mut self.members[self.recovering[place]];
             if it.load() == load {
                 it.current += it.effective;
-                it.effective += 1;
+                it.effective = (it.effective + unit).min(it.weight());
                 recovered |= it.effective >= it.weight();
             }
         }
@@ -298,7 +323,7 @@ impl Rotation {
 
     /// nginx lets sticky requests run up the price of one turn, and no more.
     fn pays_for_sticky(&mut self, member: usize) -> bool {
-        if self.by_load {
+        if self.by.is_some() {
             return false;
         }
         let it = &self.members[member];
@@ -319,16 +344,18 @@ impl Rotation {
 }
 
 impl Member {
-    fn new(index: usize, peer: Arc<Peer>, by_load: bool) -> Member {
-        let conns = if by_load { peer.state.active.load(std::sync::atomic::Ordering::Relaxed) } else { 0 };
+    fn new(index: usize, peer: Arc<Peer>, unit: u32) -> Member {
+        let nominal = peer.weight.saturating_mul(unit);
         Member {
             index,
             place: Place::Off,
             position: 0,
             current: 0,
-            effective: i64::from(peer.weight),
-            conns,
+            effective: i64::from(nominal),
+            nominal,
+            burden: 0,
             retry_queued: false,
+            growth_queued: false,
             peer,
         }
     }

@@ -7,8 +7,11 @@ use crate::upstream::Availability;
 use std::sync::atomic::Ordering;
 
 mod cost;
+mod drain;
+mod least_time;
 mod model;
 mod simulation;
+mod slow_start;
 mod vectors;
 
 pub(super) fn server(number: usize) -> Peer {
@@ -56,10 +59,13 @@ fn every_peer_is_tried_once_and_then_nobody_is_left() {
         Method::RoundRobin,
         Method::LeastConn,
         Method::IpHash,
-        Method::Random { two: false },
-        Method::Random { two: true },
-        hash(false),
-        hash(true),
+        Method::Random { two: None },
+        Method::Random { two: Some(Measure::Conns) },
+        hash(Hashing::Modulo),
+        hash(Hashing::Ring),
+        hash(Hashing::Maglev),
+        Method::LeastTime(CONNECT),
+        Method::Random { two: Some(CONNECT) },
     ];
     for method in methods {
         let balancer = Balancer::new(group(&[1; 100], method.clone()), 7);
@@ -74,9 +80,11 @@ fn every_peer_is_tried_once_and_then_nobody_is_left() {
     }
 }
 
-pub(super) fn hash(consistent: bool) -> Method {
+pub(super) const CONNECT: Measure = Measure::Time { metric: Metric::Connect, inflight: false };
+
+pub(super) fn hash(table: Hashing) -> Method {
     let key = fairlead_conf::Word { text: "$key".into(), span: fairlead_conf::Span::default(), quoted: false };
-    Method::Hash { key, consistent }
+    Method::Hash { key, table }
 }
 
 #[test]
@@ -130,17 +138,17 @@ fn health_is_seen_by_every_worker() {
     for (now, health, expected) in
         [(1, Availability::Unhealthy, false), (2, Availability::Checking, false), (3, Availability::Up, true)]
     {
-        group.peers[0].set_health(health);
+        group.peers[0].set_health(health, Tick(now));
         for worker in &workers {
             let picked = (0..4).any(|_| worker.pick(&at(now), &mut Tried::default()).unwrap().index == 0);
             assert_eq!(picked, expected, "{health:?}");
         }
     }
     for peer in &group.peers {
-        peer.set_health(Availability::Unhealthy);
+        peer.set_health(Availability::Unhealthy, Tick(3));
     }
     assert!(workers[0].pick(&at(3), &mut Tried::default()).is_err());
-    group.peers[1].set_health(Availability::Up);
+    group.peers[1].set_health(Availability::Up, Tick(3));
     // Within the same tick, since nobody else is left.
     assert_eq!(workers[0].pick(&at(3), &mut Tried::default()).unwrap().index, 1);
 }
@@ -162,8 +170,40 @@ fn max_conns_holds_over_all_workers() {
 }
 
 #[test]
+fn max_conns_holds_for_every_method() {
+    let methods = [
+        Method::LeastConn,
+        Method::LeastTime(CONNECT),
+        Method::IpHash,
+        Method::Random { two: None },
+        Method::Random { two: Some(CONNECT) },
+        hash(Hashing::Modulo),
+        hash(Hashing::Ring),
+        hash(Hashing::Maglev),
+    ];
+    for method in methods {
+        let peers = (0..5).map(|at| Peer { max_conns: 2, ..server(at) }).collect();
+        let group = Arc::new(Group::new("test", peers, method.clone()));
+        let workers = [Balancer::new(group.clone(), 1), Balancer::new(group.clone(), 2)];
+        let pick_at =
+            |now, turn: usize| workers[turn % 2].pick(&Choice { key: b"key", ..at(now) }, &mut Tried::default());
+        let pick = |turn| pick_at(1, turn);
+        let mut held: Vec<Lease> = (0..10).map(|turn| pick(turn).unwrap_or_else(|_| panic!("{method:?}"))).collect();
+        assert!(pick(0).is_err() && pick(1).is_err(), "{method:?}");
+        let freed = held.swap_remove(3).index;
+        assert_eq!(pick_at(2, 0).unwrap().index, freed, "{method:?}: for either worker");
+    }
+}
+
+#[test]
 fn a_sticky_peer_is_picked_while_it_may_be() {
-    for method in [Method::RoundRobin, Method::LeastConn, Method::IpHash, Method::Random { two: true }, hash(true)] {
+    for method in [
+        Method::RoundRobin,
+        Method::LeastConn,
+        Method::IpHash,
+        Method::Random { two: Some(Measure::Conns) },
+        hash(Hashing::Ring),
+    ] {
         let group = group(&[1, 1, 1], method.clone());
         let balancer = Balancer::new(group.clone(), 3);
         let sid = group.peers[2].sid.clone();
@@ -191,7 +231,7 @@ fn a_server_id_is_the_md5_of_the_printed_address() {
 #[test]
 fn chance_goes_by_weight() {
     for seed in 0..8 {
-        let balancer = Balancer::new(group(&[1, 2, 3, 4], Method::Random { two: false }), seed);
+        let balancer = Balancer::new(group(&[1, 2, 3, 4], Method::Random { two: None }), seed);
         let mut counts = [0_i32; 4];
         for index in picks(&balancer, 20_000) {
             counts[index] += 1;
@@ -205,7 +245,7 @@ fn chance_goes_by_weight() {
 #[test]
 fn the_less_busy_of_two_by_chance_is_picked() {
     for seed in 0..8 {
-        let balancer = Balancer::new(group(&[1; 8], Method::Random { two: true }), seed);
+        let balancer = Balancer::new(group(&[1; 8], Method::Random { two: Some(Measure::Conns) }), seed);
         let leases: Vec<Lease> = (0..800).map(|_| balancer.pick(&at(1), &mut Tried::default()).unwrap()).collect();
         let uses = |at: usize| leases.iter().filter(|lease| lease.index == at).count();
         let uses: Vec<usize> = (0..8).map(uses).collect();

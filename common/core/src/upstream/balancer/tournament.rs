@@ -1,6 +1,6 @@
 //! Who is first by load and then by smooth weighted round robin, in O(log n).
 //!
-//! Every member has a load (`conns / weight`) and a key (its current weight as
+//! Every member has a load (`burden / weight`) and a key (its current weight as
 //! it would be in the next pick). The first is the one with the lowest load,
 //! among equals the one with the highest key, among equals the one that comes
 //! first. What nginx does by a walk over all peers is here one operation on
@@ -15,7 +15,7 @@
 /// One match: the first of its two sides. `weight` 0 means that nobody plays.
 #[derive(Clone, Copy, Debug, Default)]
 struct Match {
-    conns: u32,
+    burden: u32,
     weight: u32,
     winner: u32,
     key: i64,
@@ -48,10 +48,10 @@ pub(super) struct First {
     pub sum: i64,
 }
 
-/// `conns / weight`, compared without dividing.
+/// `burden / weight`, compared without dividing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
-    pub conns: u32,
+    pub burden: u32,
     pub weight: u32,
 }
 
@@ -71,14 +71,14 @@ impl PartialOrd for Load {
 
 impl Ord for Load {
     fn cmp(&self, other: &Load) -> std::cmp::Ordering {
-        let left = u64::from(self.conns) * u64::from(other.weight);
-        left.cmp(&(u64::from(other.conns) * u64::from(self.weight)))
+        let left = u64::from(self.burden) * u64::from(other.weight);
+        left.cmp(&(u64::from(other.burden) * u64::from(self.weight)))
     }
 }
 
 impl Match {
     fn load(&self) -> Load {
-        Load { conns: self.conns, weight: self.weight }
+        Load { burden: self.burden, weight: self.weight }
     }
 
     fn is_empty(&self) -> bool {
@@ -122,7 +122,7 @@ impl Tournament {
 
     pub fn insert(&mut self, index: usize, load: Load, key: i64) {
         let leaf = Match {
-            conns: load.conns,
+            burden: load.burden,
             weight: load.weight,
             winner: index as u32,
             key,
@@ -143,8 +143,8 @@ impl Tournament {
         key
     }
 
-    pub fn set_conns(&mut self, index: usize, conns: u32) {
-        self.change(index, |leaf| leaf.conns = conns);
+    pub fn set_burden(&mut self, index: usize, burden: u32) {
+        self.change(index, |leaf| leaf.burden = burden);
     }
 
     /// Takes `amount` off a member's key.

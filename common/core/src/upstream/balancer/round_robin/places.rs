@@ -14,9 +14,11 @@ impl Rotation {
     /// What time and other workers have changed since the last pick.
     pub fn catch_up(&mut self, now: Tick) {
         self.count_looks(1);
+        self.now = now;
         if now != self.synced {
             self.resync(now);
         }
+        self.grow(now);
         while let Some(Reverse((due, member))) = self.retries.peek().copied() {
             if due > now.0 {
                 break;
@@ -31,9 +33,7 @@ impl Rotation {
                 self.look(member, now);
             }
         }
-        if self.by_load {
-            self.sweep_loads();
-        }
+        self.sweep_loads();
     }
 
     /// Looks at every member if some worker or the health checks have changed any peer of the
@@ -61,6 +61,7 @@ impl Rotation {
     /// Puts a member where its peer's state says it belongs.
     pub fn look(&mut self, member: usize, now: Tick) {
         self.count_looks(1);
+        self.recover(member, now);
         match self.members[member].peer.fitness(now) {
             Ok(()) if self.members[member].is_up() => {}
             Ok(()) => self.enter(member),

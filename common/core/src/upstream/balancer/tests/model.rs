@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub enum Way {
     RoundRobin,
     LeastConn,
+    /// By the time to connect.
+    LeastTime,
     IpHash,
     Hash,
     Ring,
@@ -29,6 +31,8 @@ pub struct Entry {
     pub backup: bool,
     pub off: bool,
     pub conns: u32,
+    /// Average time to connect in milliseconds; 0 while nothing is known.
+    time: f64,
     current: i64,
     effective: i64,
     fails: u32,
@@ -57,6 +61,7 @@ impl Model {
             backup: peer.backup,
             off: peer.down,
             conns: 0,
+            time: 0.0,
             current: 0,
             effective: i64::from(peer.weight),
             fails: 0,
@@ -115,8 +120,8 @@ impl Model {
         let mut usable: Vec<usize> = (0..self.peers.len())
             .filter(|at| self.peers[*at].backup == backup && self.usable(*at, request, now))
             .collect();
-        if self.way == Way::LeastConn {
-            let load = |at: usize| (u64::from(self.peers[at].conns), self.peers[at].weight as u64);
+        if matches!(self.way, Way::LeastConn | Way::LeastTime) {
+            let load = |at: usize| (self.burden(at, now), self.peers[at].weight as u64);
             let least = usable.iter().copied().min_by(|one, other| {
                 let ((conns, weight), (others, other_weight)) = (load(*one), load(*other));
                 (conns * other_weight).cmp(&(others * weight))
@@ -128,6 +133,25 @@ impl Model {
             }
         }
         self.turn(&usable)
+    }
+
+    fn burden(&self, at: usize, now: u64) -> u64 {
+        let entry = &self.peers[at];
+        if self.way == Way::LeastConn {
+            return u64::from(entry.conns);
+        }
+        let mut time = entry.time;
+        let mut idle = now - entry.checked;
+        while idle > entry.fail_timeout {
+            time /= 2.0;
+            idle -= entry.fail_timeout + 1;
+        }
+        ((time / 20.0).floor() as u64 + 1).min(250) * (1 + u64::from(entry.conns))
+    }
+
+    pub fn connected(&mut self, at: usize, millis: u64) {
+        let time = &mut self.peers[at].time;
+        *time = if *time == 0.0 { millis as f64 } else { (*time * 19.0 + millis as f64) / 20.0 };
     }
 
     /// One turn of the smooth weighted round robin among `usable`.

@@ -27,14 +27,17 @@ fn method(way: Way) -> Method {
     match way {
         Way::RoundRobin => Method::RoundRobin,
         Way::LeastConn => Method::LeastConn,
+        Way::LeastTime => Method::LeastTime(CONNECT),
         Way::IpHash => Method::IpHash,
-        Way::Hash => hash(false),
-        Way::Ring => hash(true),
+        Way::Hash => hash(Hashing::Modulo),
+        Way::Ring => hash(Hashing::Ring),
     }
 }
 
 fn random_peers(dice: &mut Dice, way: Way) -> Vec<Peer> {
     let count = [1, 2, 3, 5, 9, 40, 130][dice.roll(if way == Way::Ring { 5 } else { 7 }) as usize];
+    // Of two peers a worker looks at both in each pick; of more it learns by and by what time changes.
+    let patient = way == Way::LeastTime && count > 2;
     let heaviest = [1, 1, 3, 10, 100][dice.roll(if way == Way::Ring { 3 } else { 5 }) as usize];
     let limited = dice.roll(2) == 0;
     let peer = |at: usize| Peer {
@@ -42,7 +45,7 @@ fn random_peers(dice: &mut Dice, way: Way) -> Vec<Peer> {
         max_conns: if limited { [0, 1, 2, 5][dice.roll(4) as usize] } else { 0 },
         // The ring keeps the weights of round robin to itself, so failures would tell them apart.
         max_fails: if way == Way::Ring { 0 } else { [1, 1, 2, 3, 0][dice.roll(5) as usize] },
-        fail_timeout: [5, 50, 300][dice.roll(3) as usize],
+        fail_timeout: if patient { 1 << 40 } else { [5, 50, 300][dice.roll(3) as usize] },
         backup: at > 0 && dice.roll(6) == 0,
         down: dice.roll(12) == 0,
         ..server(at)
@@ -91,7 +94,12 @@ impl Run {
             self.now
         );
         self.picked += 1;
-        if let Some(lease) = got {
+        if let Some(mut lease) = got {
+            if way == Way::LeastTime && self.dice.roll(3) > 0 {
+                let took = 1 + self.dice.roll([10, 60, 400, 9_000][lease.index % 4]);
+                lease.connected(Duration::from_millis(took));
+                self.model.connected(lease.index, took);
+            }
             self.open.push(Open { request, tried, lease, key, client });
         }
     }
@@ -128,7 +136,7 @@ impl Run {
         self.now += 1;
         if !peer.down {
             let up = self.model.peers[at].off;
-            peer.set_health(if up { Availability::Up } else { Availability::Unhealthy });
+            peer.set_health(if up { Availability::Up } else { Availability::Unhealthy }, Tick(self.now));
             self.model.peers[at].off = !up;
         }
     }
@@ -160,6 +168,11 @@ fn least_conn_picks_as_nginx_s_walk() {
 }
 
 #[test]
+fn least_time_picks_as_nginx_s_walk() {
+    compare(Way::LeastTime, 1500);
+}
+
+#[test]
 fn ip_hash_picks_as_nginx_s_walk() {
     compare(Way::IpHash, 500);
 }
@@ -181,7 +194,7 @@ fn the_addresses_of_one_server_share_its_keys_in_turn() {
         peers[at].server = peers[like].server.clone();
     }
     let mut model = Model::new(Way::Ring, &peers);
-    let balancer = Balancer::new(Arc::new(Group::new("shared", peers, hash(true))), 0);
+    let balancer = Balancer::new(Arc::new(Group::new("shared", peers, hash(Hashing::Ring))), 0);
     let mut used = [0; 6];
     for turn in 0..5_000_u64 {
         let key = turn.to_string().into_bytes();

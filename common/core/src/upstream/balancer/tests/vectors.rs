@@ -87,11 +87,11 @@ fn keys_belong_to_the_peers_that_nginx_gives_them() {
         ("localhost:28105", 1),
     ];
     let columns = [
-        ("hash", balancer(seven(None), hash(false))),
-        ("hash, one down", balancer(seven(Some(4)), hash(false))),
-        ("consistent", balancer(seven(None), hash(true))),
-        ("consistent, one down", balancer(seven(Some(4)), hash(true))),
-        ("mix", balancer(mix.iter().map(|(words, weight)| listening(words, *weight)).collect(), hash(true))),
+        ("hash", balancer(seven(None), hash(Hashing::Modulo))),
+        ("hash, one down", balancer(seven(Some(4)), hash(Hashing::Modulo))),
+        ("consistent", balancer(seven(None), hash(Hashing::Ring))),
+        ("consistent, one down", balancer(seven(Some(4)), hash(Hashing::Ring))),
+        ("mix", balancer(mix.iter().map(|(words, weight)| listening(words, *weight)).collect(), hash(Hashing::Ring))),
     ];
     let mut compared = BTreeMap::new();
     for fields in lines("key") {
@@ -106,8 +106,8 @@ fn keys_belong_to_the_peers_that_nginx_gives_them() {
 
 #[test]
 fn stream_keys_belong_to_the_peers_that_nginx_gives_them() {
-    for (kind, consistent) in [("stream", true), ("stream_hash", false)] {
-        let balancer = balancer(seven(None), hash(consistent));
+    for (kind, table) in [("stream", Hashing::Ring), ("stream_hash", Hashing::Modulo)] {
+        let balancer = balancer(seven(None), hash(table));
         let mut compared = 0;
         for fields in lines(kind) {
             let choice = Choice { key: fields[0].as_bytes(), ..at(1) };
