@@ -181,7 +181,13 @@ fn unlink<'a>(keys: impl Iterator<Item = &'a ListenerKey>) {
 }
 
 fn bind_failed(key: &ListenerKey, error: &io::Error) -> String {
-    format!("bind() to {} failed ({})", key.address, reason(error))
+    match error.raw_os_error() {
+        // The kernel has no such protocol, or it is switched off: Multipath TCP, IPv6.
+        Some(libc::EPROTONOSUPPORT | libc::ENOPROTOOPT | libc::EAFNOSUPPORT) => {
+            format!("socket() {} failed ({})", key.address, reason(error))
+        }
+        _ => format!("bind() to {} failed ({})", key.address, reason(error)),
+    }
 }
 
 /// Looks whether every address could be bound, without binding it for longer than a moment.

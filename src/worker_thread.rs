@@ -4,8 +4,8 @@
 use crate::generation::{Generation, Plane};
 use crate::main_conf::Affinity;
 use fairlead_core::log::Writer;
-use fairlead_core::net::ListenerKey;
-use fairlead_core::worker::{Connections, Context, Current, Scratch};
+use fairlead_core::net::{Listener, ListenerKey, Protocol};
+use fairlead_core::worker::{Connections, Context, Current, Door, Handover, Scratch};
 use fairlead_l4 as l4;
 use fairlead_l7 as l7;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -93,6 +93,7 @@ impl Thread {
             connections: Connections::default(),
             scratch: Scratch::default(),
             logs: Writer::default(),
+            handover: Handover::default(),
         };
         Thread {
             number,
@@ -137,6 +138,20 @@ impl Thread {
         renew(&mut self.stream, stream);
         let http = generation.http.clone().map(|plan| l7::Worker::new(plan, context.clone()));
         renew(&mut self.http, http);
+        self.open_doors();
+    }
+
+    /// Connections may be passed to any listener of either plane.
+    fn open_doors(&self) {
+        let stream = self.stream.iter().flat_map(|current| {
+            let (plan, current) = (current.load().plan.clone(), current.clone());
+            doors(plan.listeners(), Rc::new(move |key, passed| l4::take_over(key, passed, &current)))
+        });
+        let http = self.http.iter().flat_map(|current| {
+            let (plan, current) = (current.load().plan.clone(), current.clone());
+            doors(plan.listeners(), Rc::new(move |key, passed| l7::take_over(key, passed, &current)))
+        });
+        self.context.handover.replace(stream.chain(http));
     }
 
     /// Starts on sockets that are new, goes on with those it has, leaves the others.
@@ -193,6 +208,11 @@ impl Thread {
         }
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
+}
+
+fn doors(listeners: Vec<Listener>, door: Door) -> impl Iterator<Item = (ListenerKey, Door)> {
+    let connections = listeners.into_iter().filter(|listener| listener.key.protocol == Protocol::Tcp);
+    connections.map(move |listener| (listener.key, door.clone()))
 }
 
 /// The processors of the whole process: its main thread is bound to none.

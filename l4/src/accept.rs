@@ -1,11 +1,11 @@
 //! Accepts connections of one listener and starts a session for each.
 //! Survives running out of descriptors; never waits for a session.
 
-use crate::session::{self, Accepted};
+use crate::session::{self, Accepted, Passage};
 use crate::worker::Worker;
 use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::{Address, ListenerKey, Stream};
-use fairlead_core::worker::Current;
+use fairlead_core::worker::{Current, Passed};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -76,7 +76,16 @@ fn start(client: Stream, address: Option<SocketAddr>, key: &ListenerKey, current
         entry.server.error_log.write(Level::Alert, 0, format_args!("{limit} worker_connections are not enough"));
         return;
     };
-    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket }));
+    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket, passed: None }));
+}
+
+/// Serves a connection that another listener has accepted and passed to this one.
+pub fn take_over(key: &ListenerKey, passed: Passed, current: &Current<Worker>) {
+    let worker = current.load();
+    let Some(entry) = worker.entry(key) else { return };
+    let Passed { stream: client, client: address, local, early, number, passes, ticket } = passed;
+    let passed = Some(Box::new(Passage { local, early, number, passes }));
+    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket, passed }));
 }
 
 async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>) {

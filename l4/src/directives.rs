@@ -1,9 +1,9 @@
 //! Every row of the `stream` block and of its `server` blocks, and the levels
 //! they stand in. A feature's rows live in the feature's file.
 
-use crate::settings::{Server, Session, Stream};
-use crate::{health_check, listen, proxy};
-use fairlead_conf::{Args, Contexts, Cx, Directive, Level, Page, Repeat, Value};
+use crate::settings::{Content, Server, Session, Stream};
+use crate::{health_check, listen, pass, preread, proxy, returns, servers};
+use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Level, Page, Repeat, Value};
 use fairlead_core::{health, log, resolver, upstream};
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
         .with(BLOCKS, |stream: &mut Stream| stream)
         .with(log::FORMAT_DIRECTIVES, |stream| &mut stream.formats)
         .with(SESSION, |stream| &mut stream.inherited.session)
+        .with(preread::DIRECTIVES, |stream| &mut stream.inherited.preread)
         .with(proxy::DIRECTIVES, |stream| &mut stream.inherited.proxy)
         .with(resolver::DIRECTIVES, |stream| &mut stream.inherited.names)
         .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
@@ -27,8 +28,12 @@ pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
 pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
     Level::new(SERVER)
         .with(listen::DIRECTIVES, |server: &mut Server| &mut server.listens)
+        .with(servers::DIRECTIVES, |server| &mut server.server_names)
         .with(SESSION, |server| &mut server.session)
+        .with(preread::DIRECTIVES, |server| &mut server.preread)
         .with(proxy::DIRECTIVES, |server| &mut server.proxy)
+        .with(pass::DIRECTIVES, |server| &mut server.pass)
+        .with(returns::DIRECTIVES, |server| &mut server.returns)
         .with(resolver::DIRECTIVES, |server| &mut server.names)
         .with(log::DIRECTIVES, |server| &mut server.error_logs)
         .with(log::ACCESS_DIRECTIVES, |server| &mut server.access_logs)
@@ -51,7 +56,11 @@ static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
 pub fn pages() -> Vec<Page> {
     let mut all = fairlead_conf::pages(BLOCKS, "stream");
     all.extend(fairlead_conf::pages(listen::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(servers::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(SESSION, "stream"));
+    all.extend(fairlead_conf::pages(preread::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(pass::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(returns::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
     all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));
@@ -76,7 +85,7 @@ const BLOCKS: &[Directive<Stream>] = &[
             server.span = given.statement.name.span;
             let names = |name: &str| given.block().statements.iter().any(|statement| &*statement.name.text == name);
             server.names_listen = names("listen");
-            server.names_pass = names("proxy_pass");
+            server.content = content(given.block(), given.cx);
             SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
             stream.servers.push(server);
             Ok(())
@@ -117,6 +126,26 @@ const BLOCKS: &[Directive<Stream>] = &[
         },
     },
 ];
+
+/// Each of the three takes the place of the one before it, as in nginx, which does not say so.
+fn content(block: &Block, cx: &Cx) -> Option<Content> {
+    let mut last = None;
+    for statement in &block.statements {
+        let content = match &*statement.name.text {
+            "proxy_pass" => Content::Proxy,
+            "pass" => Content::Pass,
+            "return" => Content::Return,
+            _ => continue,
+        };
+        let before = last.replace((content, &statement.name)).filter(|(before, _)| *before != content);
+        if let Some((_, name)) = before {
+            let message = format!("\"{}\" has no effect", name.text);
+            let help = format!("\"{}\" below it takes its place", statement.name.text);
+            cx.report(Diagnostic::warning(name.span, message).help(help));
+        }
+    }
+    last.map(|(content, _)| content)
+}
 
 fn upstream_block(block: &fairlead_conf::Block, name: &fairlead_conf::Word, cx: &Cx) -> upstream::Settings {
     let mut settings = upstream::Settings::new(name.clone());

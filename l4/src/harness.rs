@@ -2,12 +2,12 @@
 //! logs in a folder of its own.
 
 use crate::session::{self, Accepted};
-use crate::{Plan, Worker, serve};
+use crate::{Plan, Worker, serve, take_over};
 use fairlead_conf::{Cx, Tree};
 use fairlead_core::log::{ErrorLogs, Registry, Writer};
 use fairlead_core::net::{Stream, bind};
 use fairlead_core::plan::Build;
-use fairlead_core::worker::{Connections, Context, Current, Scratch};
+use fairlead_core::worker::{Connections, Context, Current, Door, Handover, Scratch};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
@@ -42,6 +42,18 @@ pub(crate) fn plan(text: &str, previous: Option<&Plan>, logs: &Registry) -> Resu
         .ok_or_else(|| cx.diagnostics.borrow().iter().map(|found| found.message.clone()).collect())
 }
 
+/// What is said of a text that is taken all the same.
+pub(crate) fn warnings(text: &str) -> Vec<String> {
+    let tree = Tree::parse(Path::new("stream.conf"), text);
+    let cx = Cx::new(Path::new("/"), Path::new("/"));
+    let resolve = |_: &str| -> io::Result<Vec<IpAddr>> { Ok(Vec::new()) };
+    let logs = Registry::default();
+    let built =
+        Plan::build(&tree.root, &ErrorLogs::default(), None, &Build { cx: &cx, resolve: &resolve, logs: &logs });
+    assert!(built.is_some(), "{text}");
+    cx.diagnostics.borrow().iter().map(|found| found.message.clone()).collect()
+}
+
 pub(crate) struct Plane {
     folder: PathBuf,
     registry: Registry,
@@ -64,11 +76,17 @@ impl Plane {
             connections: Connections::default(),
             scratch: Scratch::default(),
             logs: Writer::default(),
+            handover: Handover::default(),
         };
         let context = Rc::new(context);
         context.connections.set_limit(64);
         let worker = Worker::new(plan.clone(), context.clone());
         let current = Rc::new(Current::new(worker));
+        let door: Door = {
+            let current = current.clone();
+            Rc::new(move |key, passed| take_over(key, passed, &current))
+        };
+        context.handover.replace(plan.listeners().into_iter().map(|listener| (listener.key, door.clone())));
         let mut serving = Vec::new();
         for listener in plan.listeners() {
             let sockets = bind(&listener, 1, false).expect("a free port");
@@ -104,7 +122,7 @@ impl Plane {
         let key = worker.plan.listeners().pop().expect("a listener").key;
         let entry = worker.entry(&key).expect("its entry");
         let ticket = self.context.admit().expect("room");
-        size_of_val(&session::run(Accepted { client, address: None, worker, entry, ticket }))
+        size_of_val(&session::run(Accepted { client, address: None, worker, entry, ticket, passed: None }))
     }
 
     /// Stops accepting.

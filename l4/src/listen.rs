@@ -2,6 +2,7 @@
 //! Addresses are parsed here; binding is the master's.
 
 use crate::directives::SERVER;
+use ahash::AHashSet;
 use fairlead_conf::value::{parse_flag, parse_size, parse_time};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Value, Word};
 use fairlead_core::net::{Address, Keepalive, ListenOptions, Protocol};
@@ -17,6 +18,9 @@ pub(crate) struct Listen {
     pub address: Word,
     pub protocol: Protocol,
     pub proxy_protocol: bool,
+    pub default_server: bool,
+    /// An option of the socket is written: one `listen` of each address may do so.
+    pub sets_options: bool,
     pub options: ListenOptions,
 }
 
@@ -30,16 +34,16 @@ const PARAMS: &[Param] = &[
     Param { name: "rcvbuf", value: Some(Value::Size), doc: "Receive buffer of the socket (`SO_RCVBUF`)." },
     Param { name: "sndbuf", value: Some(Value::Size), doc: "Send buffer of the socket (`SO_SNDBUF`)." },
     Param { name: "so_keepalive", value: Some(Value::Text), doc: "`on`, `off` or `[idle]:[interval]:[count]`." },
-    Param { name: "fastopen", value: Some(Value::Int(COUNT)), doc: "Queue of connections opened by TCP Fast Open." },
+    Param { name: "fastopen", value: Some(Value::Int(0..=i32::MAX as i64)), doc: "Queue of TCP Fast Open; 0: none." },
     Param { name: "deferred", value: None, doc: "Accepts a connection when its first bytes are there." },
     Param { name: "ipv6only", value: Some(Value::Flag), doc: "Whether `[::]` takes IPv6 alone; `on` by default." },
     Param { name: "bind", value: None, doc: "Accepted: every address has sockets of its own here." },
     Param { name: "reuseport", value: None, doc: "Accepted: every worker has a socket of its own here." },
+    Param { name: "multipath", value: None, doc: "Takes connections of Multipath TCP too." },
+    Param { name: "default_server", value: None, doc: "Takes the sessions that no `server_name` of the address does." },
     Param { name: "ssl", value: None, doc: LATER },
-    Param { name: "default_server", value: None, doc: LATER },
-    Param { name: "multipath", value: None, doc: LATER },
-    Param { name: "setfib", value: Some(Value::Text), doc: LATER },
-    Param { name: "accept_filter", value: Some(Value::Text), doc: LATER },
+    Param { name: "setfib", value: Some(Value::Text), doc: "FreeBSD alone has it: refused." },
+    Param { name: "accept_filter", value: Some(Value::Text), doc: "FreeBSD and NetBSD alone have it: ignored, aloud." },
 ];
 
 pub(crate) const DIRECTIVES: &[Directive<Vec<Listen>>] = &[Directive {
@@ -60,19 +64,27 @@ fn parse(given: &Given<'_>) -> Result<Listen, Diagnostic> {
         address: given.word(0).clone(),
         protocol: Protocol::Tcp,
         proxy_protocol: false,
+        default_server: false,
+        sets_options: false,
         options: ListenOptions::default(),
     };
     let mut tcp_only = None;
     for (index, word) in given.words().iter().enumerate().skip(1) {
         let (name, value) = word.text.split_once('=').unwrap_or((&word.text, ""));
+        if name == "accept_filter" {
+            let message = format!("accept filters \"{}\" are not supported on this platform, ignored", word.text);
+            given.cx.report(Diagnostic::warning(word.span, message));
+            continue;
+        }
         parameter(&mut listen, name, value).map_err(|message| given.error(index, message))?;
-        if matches!(name, "backlog" | "deferred" | "so_keepalive" | "proxy_protocol" | "fastopen") {
+        listen.sets_options |= !matches!(name, "udp" | "proxy_protocol" | "default_server");
+        if matches!(name, "backlog" | "deferred" | "so_keepalive" | "proxy_protocol" | "fastopen" | "multipath") {
             tcp_only = tcp_only.or(Some((index, name)));
         }
     }
     match tcp_only {
         Some((index, name)) if listen.protocol == Protocol::Udp => {
-            Err(given.error(index, format!("\"{name}\" parameter is incompatible with \"udp\"")))
+            Err(given.error(index, format!("\"listen\" directive \"{name}\" parameter is incompatible with \"udp\"")))
         }
         _ => Ok(listen),
     }
@@ -83,31 +95,39 @@ fn parameter(listen: &mut Listen, name: &str, value: &str) -> Result<(), String>
     match name {
         "udp" => listen.protocol = Protocol::Udp,
         "proxy_protocol" => listen.proxy_protocol = true,
+        "default_server" => listen.default_server = true,
         "bind" | "reuseport" => {}
         "deferred" => options.deferred = true,
-        "backlog" => options.backlog = positive(name, value)?,
-        "fastopen" => options.fastopen = Some(positive(name, value)?),
+        "multipath" => options.multipath = true,
+        "backlog" => match number(name, value)? {
+            0 => return Err(invalid(name, value)),
+            backlog => options.backlog = backlog,
+        },
+        "fastopen" => options.fastopen = Some(number(name, value)?),
         "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
         "sndbuf" => options.sndbuf = Some(size(name, value)?),
         "ipv6only" => {
             options.ipv6only = parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{value}\""))?
         }
         "so_keepalive" => options.keepalive = Some(keepalive(value)?),
-        "ssl" | "default_server" | "multipath" | "setfib" | "accept_filter" => {
-            return Err(format!("\"{name}\" parameter is known to nginx, not built in fairlead yet"));
-        }
+        "ssl" => return Err("\"ssl\" parameter is known to nginx, not built in fairlead yet".to_owned()),
+        "setfib" => return Err(format!("invalid parameter \"setfib={value}\"")),
         _ => return Err(format!("invalid parameter \"{name}\"")),
     }
     Ok(())
 }
 
-fn positive(name: &str, value: &str) -> Result<i32, String> {
-    value.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("invalid {name} \"{name}={value}\""))
+fn invalid(name: &str, value: &str) -> String {
+    format!("invalid {name} \"{name}={value}\"")
+}
+
+fn number(name: &str, value: &str) -> Result<i32, String> {
+    value.parse().ok().filter(|number| *number >= 0).ok_or_else(|| invalid(name, value))
 }
 
 fn size(name: &str, value: &str) -> Result<usize, String> {
     let bytes = parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| format!("invalid {name} \"{name}={value}\""))
+    bytes.ok_or_else(|| invalid(name, value))
 }
 
 fn keepalive(value: &str) -> Result<Keepalive, String> {
@@ -138,43 +158,41 @@ fn seconds(part: Option<&str>) -> Option<Option<Duration>> {
     }
 }
 
-/// The addresses `listen` means: `localhost` may be two. `*` and a bare port are `0.0.0.0`.
+/// The addresses `listen` means: `localhost` may be two, a range of ports is one for each. `*` and a
+/// bare port are `0.0.0.0`.
 pub(crate) fn addresses(word: &Word, resolve: &Resolve<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let error = |what: &str| {
-        let message = format!("{what} \"{}\" of the \"listen\" directive", word.text);
-        Err(Diagnostic::error(word.span, message)
-            .help("write address:port, a port from 1 to 65535, [IPv6]:port or unix:path"))
-    };
+    let error =
+        |what: &str| Diagnostic::error(word.span, format!("{what} in \"{}\" of the \"listen\" directive", word.text));
     if let Some(path) = word.text.strip_prefix("unix:") {
-        return if path.is_empty() { error("no path in the unix domain socket in") } else { Ok(vec![unix(path)]) };
+        return match path {
+            "" => Err(error("no path in the unix domain socket")),
+            _ => Ok(vec![Address::Unix(PathBuf::from(path))]),
+        };
     }
-    let (host, port) = match split(&word.text) {
-        Some(parts) => parts,
-        None => return error("invalid host in"),
-    };
-    let Some(port) = port else { return error("no port in") };
-    if port.contains('-') {
-        return Err(Diagnostic::error(
-            word.span,
-            format!("port range \"{port}\" is known to nginx, not built in fairlead yet"),
-        ));
-    }
-    let Some(port) = port.parse::<u16>().ok().filter(|port| *port != 0) else { return error("invalid port in") };
+    let (host, ports) = split(&word.text).ok_or_else(|| error("invalid host"))?;
+    let ports = ports.ok_or_else(|| error("no port")).and_then(|ports| parse_ports(ports).map_err(error))?;
     let hosts = match host {
         "" | "*" => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         _ => match literal(host).map_or_else(|| resolve(host), |ip| Ok(vec![ip])) {
             Ok(found) if !found.is_empty() => found,
-            _ => return error("host not found in"),
+            _ => return Err(error("host not found")),
         },
     };
-    Ok(hosts.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port))).collect())
+    // A name may have the same address twice.
+    let mut seen = AHashSet::new();
+    let hosts = hosts.into_iter().filter(|ip| seen.insert(*ip));
+    Ok(hosts.flat_map(|ip| ports.clone().map(move |port| Address::Ip(SocketAddr::new(ip, port)))).collect())
 }
 
-fn unix(path: &str) -> Address {
-    Address::Unix(PathBuf::from(path))
+/// `8000` or `8000-8010`.
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0).ok_or("invalid port");
+    let (first, last) = (port(first)?, port(last)?);
+    if last < first { Err("invalid port range") } else { Ok(first..=last) }
 }
 
-/// Host (brackets kept) and port of `host:port`, `port`, `host`.
+/// Host (brackets kept) and ports of `host:port`, `port`, `host`.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if text.starts_with('[') {
         let end = text.find(']')?;

@@ -4,13 +4,16 @@
 use crate::access_log::{Access, Line};
 use crate::directives::STREAM_LEVEL;
 use crate::outcomes::Outcomes;
+use crate::servers::Places;
 use crate::target::{self, Target};
 use crate::variables::{Variable, compile};
-use crate::{listen, proxy, settings};
+use crate::{listen, pass, preread, proxy, settings};
+use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Piece, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::log::{ErrorLog, ErrorLogs};
-use fairlead_core::net::{Address, Listener, ListenerKey, Protocol};
+use fairlead_core::names::Names;
+use fairlead_core::net::{Address, Listener, ListenerKey};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
 use fairlead_core::upstream::{self, Group, Method};
@@ -25,16 +28,37 @@ pub struct Plan {
     checks: Vec<Check>,
 }
 
-/// One address and the server that takes its sessions.
+/// One address and the servers that take its sessions.
 pub(crate) struct Listening {
     pub listener: Listener,
     pub proxy_protocol: bool,
-    pub server: Arc<Server>,
+    /// In the order of the file.
+    pub servers: Vec<Arc<Server>>,
+    /// Index of the server that takes what no name does.
+    pub default: usize,
+    /// Indexes of the servers; empty when there is nothing to choose.
+    pub names: Arc<Names<usize>>,
+}
+
+impl Listening {
+    pub fn default_server(&self) -> &Arc<Server> {
+        &self.servers[self.default]
+    }
+}
+
+/// What the sessions of a server come to.
+pub(crate) enum Content {
+    Proxy(Target),
+    Pass(pass::Destination),
+    Return(Template<Variable>),
 }
 
 /// A `server` block compiled.
 pub(crate) struct Server {
-    pub target: Target,
+    /// Its first `server_name`, by which a reload finds its counters.
+    name: Box<str>,
+    pub content: Content,
+    pub preread: preread::Settings,
     pub session: settings::Session,
     pub proxy: proxy::Settings,
     pub error_log: ErrorLog,
@@ -75,6 +99,7 @@ impl Plan {
         for server in &stream.servers {
             planner.server(server);
         }
+        planner.plan.listening = std::mem::take(&mut planner.places).finish(build);
         (!build.cx.has_errors()).then(|| Arc::new(planner.plan))
     }
 
@@ -95,7 +120,10 @@ impl Plan {
 
     /// Every listener and the counters of the server behind it.
     pub fn outcomes(&self) -> impl Iterator<Item = (&ListenerKey, &Arc<Outcomes>)> {
-        self.listening.iter().map(|listening| (&listening.listener.key, &listening.server.outcomes))
+        self.listening.iter().flat_map(|listening| {
+            let key = &listening.listener.key;
+            listening.servers.iter().map(move |server| (key, &server.outcomes))
+        })
     }
 
     /// The `upstream` of this name.
@@ -112,6 +140,9 @@ struct Planner<'a> {
     plan: Plan,
     previous: Option<&'a Plan>,
     build: &'a Build<'a>,
+    /// What the running generation listens on.
+    listened: AHashMap<&'a ListenerKey, &'a Listening>,
+    places: Places,
     lines: Vec<Arc<Line>>,
     matches: Vec<Arc<Match>>,
 }
@@ -125,9 +156,11 @@ impl<'a> Planner<'a> {
             hostname: hostname(),
             checks: Vec::new(),
         };
+        let before = previous.iter().flat_map(|plan| &plan.listening);
+        let listened = before.map(|listening| (&listening.listener.key, listening)).collect();
         let lines = stream.formats.0.iter().map(|format| Line::compile(format, build)).collect();
         let matches = stream.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect();
-        let mut planner = Planner { plan, previous, build, lines, matches };
+        let mut planner = Planner { plan, previous, build, listened, places: Places::default(), lines, matches };
         planner.check_sticky_zones(&stream.upstreams);
         for settings in &stream.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
@@ -170,16 +203,26 @@ impl<'a> Planner<'a> {
         if !server.names_listen {
             error("no \"listen\" is defined for server");
         }
-        if !server.names_pass {
+        if server.content.is_none() {
             error("no handler for server");
         }
-        let Some(pass) = &server.proxy.pass else { return };
-        let Some(target) = self.target(pass) else { return };
-        self.check(server, &target);
-        let Some(compiled) = self.compile(server, target) else { return };
+        let listens: Vec<_> = server.listens.iter().map(|listen| (listen, self.keys(listen))).collect();
+        let Some(content) = self.content(server) else { return };
+        self.check(server, &content);
+        let keys = listens.iter().flat_map(|(_, keys)| keys);
+        let outcomes = self.outcomes(server, keys);
+        let Some(compiled) = self.compile(server, content, outcomes) else { return };
         let compiled = Arc::new(compiled);
-        for listen in &server.listens {
-            self.listen(listen, &compiled);
+        for (listen, keys) in &listens {
+            keys.iter().for_each(|key| self.places.add(key, listen, (server, &compiled), self.build));
+        }
+    }
+
+    fn content(&mut self, server: &settings::Server) -> Option<Content> {
+        match server.content? {
+            settings::Content::Proxy => self.target(server.proxy.pass.as_ref()?).map(Content::Proxy),
+            settings::Content::Pass => self.report(pass::compile_address(server.pass.as_ref()?)).map(Content::Pass),
+            settings::Content::Return => self.report(compile(server.returns.as_ref()?)).map(Content::Return),
         }
     }
 
@@ -211,10 +254,10 @@ impl<'a> Planner<'a> {
         Some(Target::Group(self.add(text.into(), false, group)))
     }
 
-    fn check(&mut self, server: &settings::Server, target: &Target) {
+    fn check(&mut self, server: &settings::Server, content: &Content) {
         let Some((check, span)) = &server.health.check else { return };
         let error = |message: &str| self.build.cx.report(Diagnostic::error(*span, message));
-        let Target::Group(index) = target else {
+        let Content::Proxy(Target::Group(index)) = content else {
             return error("\"health_check\" requires \"proxy_pass\" without variables");
         };
         let Some(planned) = self.plan.groups.get(*index) else { return };
@@ -238,7 +281,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    fn compile(&mut self, server: &settings::Server, target: Target) -> Option<Server> {
+    fn compile(&mut self, server: &settings::Server, content: Content, outcomes: Arc<Outcomes>) -> Option<Server> {
         let logs = server.access_logs.active().iter().map(|settings| Access::build(settings, &self.lines, self.build));
         let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
         let error_log = self.build.logs.error_log(&server.error_logs.0);
@@ -246,17 +289,27 @@ impl<'a> Planner<'a> {
         let resolver = server.names.settings().map(|settings| self.resolver(settings));
         let wants_local = server.proxy.header.is_some()
             || access_logs.iter().flat_map(Access::variables).any(Variable::wants_local)
-            || self.target_wants_local(&target);
+            || self.content_wants_local(&content);
         Some(Server {
-            target,
+            name: first_name(server).into(),
+            content,
+            preread: server.preread.clone(),
             session: server.session.clone(),
             proxy: server.proxy.clone(),
             error_log,
             access_logs,
             resolver,
             wants_local,
-            outcomes: self.outcomes(server),
+            outcomes,
         })
+    }
+
+    fn content_wants_local(&self, content: &Content) -> bool {
+        match content {
+            Content::Proxy(target) => self.target_wants_local(target),
+            Content::Pass(pass::Destination::Dynamic(text)) | Content::Return(text) => wants_local(text),
+            Content::Pass(pass::Destination::Address(_)) => false,
+        }
     }
 
     fn target_wants_local(&self, target: &Target) -> bool {
@@ -267,21 +320,17 @@ impl<'a> Planner<'a> {
         template.is_some_and(hash_wants_local)
     }
 
-    /// Counters of the server that had one of these addresses before.
-    fn outcomes(&self, server: &settings::Server) -> Arc<Outcomes> {
-        let before = self.previous.and_then(|plan| {
-            let mut known = plan.listening.iter();
-            known.find(|listening| {
-                let key = &listening.listener.key;
-                server.listens.iter().any(|listen| self.keys(listen).iter().flatten().any(|other| other == key))
-            })
-        });
-        before.map(|listening| listening.server.outcomes.clone()).unwrap_or_default()
+    /// Counters of the server that had one of these addresses, and its name, before.
+    fn outcomes<'k>(&self, server: &settings::Server, keys: impl Iterator<Item = &'k ListenerKey>) -> Arc<Outcomes> {
+        let mut listening = keys.filter_map(|key| self.listened.get(key));
+        let name = first_name(server);
+        let before = listening.find_map(|listening| listening.servers.iter().find(|server| *server.name == *name));
+        before.map(|server| server.outcomes.clone()).unwrap_or_default()
     }
 
-    fn keys(&self, listen: &listen::Listen) -> Result<Vec<ListenerKey>, Diagnostic> {
-        let addresses = listen::addresses(&listen.address, self.build.resolve)?;
-        Ok(addresses.into_iter().map(|address| ListenerKey { protocol: listen.protocol, address }).collect())
+    fn keys(&self, listen: &listen::Listen) -> Vec<ListenerKey> {
+        let addresses = self.report(listen::addresses(&listen.address, self.build.resolve)).unwrap_or_default();
+        addresses.into_iter().map(|address| ListenerKey { protocol: listen.protocol, address }).collect()
     }
 
     fn resolver(&mut self, settings: resolver::Settings) -> usize {
@@ -291,27 +340,10 @@ impl<'a> Planner<'a> {
             self.plan.resolvers.len() - 1
         })
     }
+}
 
-    fn listen(&mut self, listen: &listen::Listen, server: &Arc<Server>) {
-        let Some(keys) = self.report(self.keys(listen)) else { return };
-        for key in keys {
-            if self.plan.listening.iter().any(|other| other.listener.key == key) {
-                let message = format!("duplicate \"{}\" address and port pair", key.address);
-                self.build.cx.report(Diagnostic::error(listen.address.span, message));
-                continue;
-            }
-            if key.protocol == Protocol::Udp && matches!(key.address, Address::Unix(_)) {
-                let message = "\"udp\" on a unix domain socket is known to nginx, not built in fairlead yet";
-                self.build.cx.report(Diagnostic::error(listen.address.span, message));
-                continue;
-            }
-            self.plan.listening.push(Listening {
-                listener: Listener { key, options: listen.options.clone() },
-                proxy_protocol: listen.proxy_protocol,
-                server: server.clone(),
-            });
-        }
-    }
+fn first_name(server: &settings::Server) -> &str {
+    server.server_names.first().map_or("", |name| &name.text)
 }
 
 fn wants_local(template: &Template<Variable>) -> bool {
@@ -324,7 +356,7 @@ fn hash_wants_local(planned: &PlannedGroup) -> bool {
 
 /// `$hostname`, in lower case as nginx has it.
 #[allow(clippy::disallowed_methods, reason = "read once, while a plan is built")]
-fn hostname() -> Box<str> {
+pub(crate) fn hostname() -> Box<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_ascii_lowercase().into()
 }

@@ -6,7 +6,8 @@ use crate::outcomes::Status;
 use crate::worker::{Entry, Worker};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::Level;
-use fairlead_core::net::{Address, Protocol, ProxyHeader};
+use fairlead_core::names::Captures;
+use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader};
 use fairlead_core::upstream::Peer;
 use std::fmt;
 use std::io;
@@ -26,6 +27,10 @@ pub(crate) struct Record {
     pub local: Option<SocketAddr>,
     pub started: Tick,
     pub header: Option<Box<ProxyHeader>>,
+    /// What `ssl_preread` found.
+    pub hello: Option<Box<ClientHello>>,
+    /// Groups of the regex in `server_name` that the session's name matched.
+    pub captures: Option<Box<Captures>>,
     /// Bytes of the client, without its PROXY header, and bytes sent to it.
     pub received: u64,
     pub sent: u64,
@@ -78,6 +83,8 @@ impl Record {
             local: None,
             started: now,
             header: None,
+            hello: None,
+            captures: None,
             received: 0,
             sent: 0,
             status: Status::Ok,

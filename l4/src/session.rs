@@ -6,18 +6,23 @@
 
 use crate::connect::{self, Failure};
 use crate::outcomes::Status;
-use crate::phases;
+use crate::pass::{self, Destination};
+use crate::plan::Content;
+use crate::preread::{self, read_some};
 use crate::proxy::HeaderVersion;
 use crate::record::{Record, level};
-use crate::target::{self, CONNECTING, Candidates, Located, Pick};
+use crate::target::{self, CONNECTING, Candidates, Located, Pick, Target};
+use crate::variables::Variable;
 use crate::worker::{Entry, Worker};
+use crate::{phases, returns};
+use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{
-    Address, Direction, ProxyHeader, ProxyProtocolError, Relayed, Step, Stream, Tunnel, parse_proxy_header,
-    write_proxy_v1, write_proxy_v2,
+    Address, Direction, ListenerKey, ProxyHeader, ProxyProtocolError, Relayed, Step, Stream, Tunnel,
+    parse_proxy_header, write_proxy_v1, write_proxy_v2,
 };
-use fairlead_core::worker::{Ticket, next_connection_number};
+use fairlead_core::worker::{Door, Passed, Scratch, Ticket, next_connection_number};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -34,16 +39,40 @@ pub(crate) struct Accepted {
     pub entry: Rc<Entry>,
     /// Keeps the session's place among `worker_connections`.
     pub ticket: Ticket,
+    /// Another listener accepted it.
+    pub passed: Option<Box<Passage>>,
 }
 
-/// Runs a session to its end.
-pub(crate) async fn run(accepted: Accepted) {
+/// What comes with a connection that was passed.
+pub(crate) struct Passage {
+    /// The address it was passed to.
+    pub local: Address,
+    pub early: Vec<u8>,
+    pub number: u64,
+    pub passes: u32,
+}
+
+/// Runs a session to its end. What a session costs is the size of this future, which is why it is
+/// made before the first await rather than in it.
+pub(crate) fn run(accepted: Accepted) -> impl Future<Output = ()> {
     let mut session = Session::new(accepted, tick());
-    let status = match session.proxy().await {
-        Ok(()) => Status::Ok,
-        Err(status) => status,
-    };
-    session.record.finish(status, tick());
+    async move {
+        let status = match session.enter().await {
+            Err(status) => status,
+            Ok(()) => {
+                let entry = session.record.entry.clone();
+                match &entry.server.content {
+                    Content::Proxy(target) => session.proxy(target).await.err().unwrap_or(Status::Ok),
+                    Content::Return(text) => return Box::pin(session.answer(text)).await,
+                    Content::Pass(destination) => match session.find_door(destination) {
+                        Ok(found) => return session.pass(found),
+                        Err(status) => status,
+                    },
+                }
+            }
+        };
+        session.record.finish(status, tick());
+    }
 }
 
 struct Session {
@@ -51,40 +80,56 @@ struct Session {
     record: Record,
     /// What the client sent behind its PROXY header.
     early: Vec<u8>,
-    _ticket: Ticket,
+    /// How often it was passed from listener to listener.
+    passes: u32,
+    ticket: Ticket,
 }
 
 impl Session {
     fn new(accepted: Accepted, now: Tick) -> Session {
-        let mut record = Record::new(next_connection_number(), accepted.worker, accepted.entry, now);
-        record.client = accepted.address;
-        Session { client: accepted.client, record, early: Vec::new(), _ticket: accepted.ticket }
+        let Accepted { client, address, worker, entry, ticket, passed } = accepted;
+        let mut session =
+            Session { client, record: Record::new(0, worker, entry, now), early: Vec::new(), passes: 0, ticket };
+        let record = &mut session.record;
+        record.client = address;
+        record.number = match passed {
+            None => next_connection_number(),
+            Some(passed) => {
+                let Passage { local, early, number, passes } = *passed;
+                record.local = match local {
+                    Address::Ip(local) => Some(local),
+                    Address::Unix(_) => None,
+                };
+                (session.early, session.passes) = (early, passes);
+                number
+            }
+        };
+        session
     }
 
-    async fn proxy(&mut self) -> Result<(), Status> {
+    /// All that comes before the content. Its server is known then.
+    async fn enter(&mut self) -> Result<(), Status> {
         self.begin();
         if self.record.entry.proxy_protocol {
             self.read_header().await?;
         }
         phases::enter(&mut self.record)?;
-        let candidates = self.candidates().await?;
+        preread::run(&self.client, &mut self.early, &mut self.record).await?;
+        self.learn_local();
+        Ok(())
+    }
+
+    async fn proxy(&mut self, target: &Target) -> Result<(), Status> {
+        self.set_nodelay();
+        let candidates = self.candidates(target).await?;
         let (peer, mut pick) = self.connect(candidates).await?;
         self.relay(&peer, &mut pick).await;
         Ok(())
     }
 
     fn begin(&mut self) {
+        self.learn_local();
         let record = &mut self.record;
-        let server = &record.entry.server;
-        if server.wants_local && unspecified(&record.entry.key.address) {
-            record.local = local(&self.client);
-        }
-        if server.session.tcp_nodelay
-            && let Stream::Tcp(stream) = &self.client
-        {
-            // Only a connection that is already gone can refuse, and its first read will tell.
-            let _ = stream.set_nodelay(true);
-        }
         if record.wants(Level::Info) {
             match record.client {
                 Some(client) => record.note(format_args!("client {client} connected to {}", record.entry.name)),
@@ -93,8 +138,55 @@ impl Session {
         }
     }
 
-    async fn candidates(&mut self) -> Result<Candidates, Status> {
-        match target::locate(&mut self.record, tick())? {
+    /// Asks for the address the client used, if the server needs it and it is not the listener's own.
+    fn learn_local(&mut self) {
+        let record = &mut self.record;
+        if record.local.is_none() && record.entry.server.wants_local && unspecified(&record.entry.key.address) {
+            record.local = local(&self.client);
+        }
+    }
+
+    /// Connections inherit `TCP_NODELAY` from their listener.
+    fn set_nodelay(&self) {
+        if !self.record.entry.server.session.tcp_nodelay {
+            self.client.set_nodelay(false);
+        }
+    }
+
+    /// `return`: the log line is written when the text is out; then the client is given time to take it.
+    async fn answer(&mut self, text: &Template<Variable>) {
+        self.set_nodelay();
+        let mut answer = Vec::new();
+        self.record.render(text, tick(), &mut answer);
+        let status = returns::send(&self.client, &answer, &mut self.record).await;
+        self.record.finish(status, tick());
+        if status == Status::Ok {
+            returns::linger(&self.client, &self.record.worker.context.scratch).await;
+        }
+    }
+
+    fn find_door(&self, destination: &Destination) -> Result<(ListenerKey, Door, Address), Status> {
+        pass::find(destination, &self.record, self.passes + 1, tick())
+    }
+
+    /// `pass`: from here on it is another listener's session, which logs and counts it.
+    fn pass(self, (key, door, local): (ListenerKey, Door, Address)) {
+        door(
+            &key,
+            Passed {
+                stream: self.client,
+                client: self.record.client,
+                local,
+                early: self.early,
+                number: self.record.number,
+                passes: self.passes + 1,
+                ticket: self.ticket,
+            },
+        );
+    }
+
+    async fn candidates(&mut self, target: &Target) -> Result<Candidates, Status> {
+        match target::locate(target, &mut self.record, tick())? {
             Located::Peers(candidates) => Ok(candidates),
             Located::Name { host, port } => target::resolve(&self.record, &host, port).await,
         }
@@ -230,7 +322,8 @@ impl Session {
     async fn read_header(&mut self) -> Result<(), Status> {
         const ACTION: &str = "reading PROXY protocol";
         let limit = self.record.entry.server.session.proxy_protocol_timeout;
-        let read = tokio::time::timeout(limit, header(&self.client, &mut self.early)).await;
+        let scratch = &self.record.worker.context.scratch;
+        let read = tokio::time::timeout(limit, header(&self.client, scratch, &mut self.early)).await;
         let problem = match read {
             Ok(Ok((header, length))) => {
                 self.early.drain(..length);
@@ -270,15 +363,20 @@ enum HeaderProblem {
 const HEADER_LIMIT: usize = 4096;
 
 /// Reads until the header is whole; `bytes` then holds it and what came behind it.
-async fn header(client: &Stream, bytes: &mut Vec<u8>) -> Result<(ProxyHeader, usize), HeaderProblem> {
-    while bytes.len() < HEADER_LIMIT {
-        match read_some(client, bytes) {
+async fn header(
+    client: &Stream,
+    scratch: &Scratch,
+    bytes: &mut Vec<u8>,
+) -> Result<(ProxyHeader, usize), HeaderProblem> {
+    loop {
+        match parse_proxy_header(bytes) {
+            Ok(found) => return Ok(found),
+            Err(ProxyProtocolError::Incomplete) if bytes.len() < HEADER_LIMIT => {}
+            Err(_) => break,
+        }
+        match read_some(client, scratch, bytes, HEADER_LIMIT) {
             Ok(0) => break,
-            Ok(_) => match parse_proxy_header(bytes) {
-                Ok(found) => return Ok(found),
-                Err(ProxyProtocolError::Incomplete) => {}
-                Err(ProxyProtocolError::Broken) => break,
-            },
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(HeaderProblem::Read)?;
             }
@@ -286,14 +384,6 @@ async fn header(client: &Stream, bytes: &mut Vec<u8>) -> Result<(ProxyHeader, us
         }
     }
     Err(HeaderProblem::Broken)
-}
-
-/// Not part of the future above, which would carry the chunk for as long as the session lives.
-fn read_some(client: &Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let mut chunk = [0; 536];
-    let read = client.try_read(&mut chunk)?;
-    bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
-    Ok(read)
 }
 
 /// How the relay ended, in nginx's words. A connected session is never an error of the gateway.

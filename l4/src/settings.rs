@@ -1,8 +1,8 @@
 //! What `stream { … }` says, level by level, before anything is resolved,
 //! opened or bound: `plan` compiles it.
 
-use crate::{health_check, listen, proxy};
-use fairlead_conf::Span;
+use crate::{health_check, listen, preread, proxy, servers};
+use fairlead_conf::{Span, Word};
 use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
 use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::{health, upstream};
@@ -26,14 +26,26 @@ pub(crate) struct Server {
     pub span: Span,
     /// The block names these directives, even if what it says in them is wrong.
     pub names_listen: bool,
-    pub names_pass: bool,
+    /// Which directive says what its sessions come to: the last one of `proxy_pass`, `pass`, `return`.
+    pub content: Option<Content>,
     pub listens: Vec<listen::Listen>,
+    pub server_names: Vec<servers::ServerName>,
+    pub pass: Option<Word>,
+    pub returns: Option<Word>,
+    pub preread: preread::Settings,
     pub session: Session,
     pub proxy: proxy::Settings,
     pub names: ResolverSettings,
     pub error_logs: ErrorLogs,
     pub access_logs: AccessLogs,
     pub health: health_check::Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Proxy,
+    Pass,
+    Return,
 }
 
 /// Settings of the client's side of a session.

@@ -117,10 +117,9 @@ impl Pick {
 }
 
 /// Works out where the session goes, as far as that takes no waiting.
-pub(crate) fn locate(record: &mut Record, now: Tick) -> Result<Located, Status> {
+pub(crate) fn locate(target: &Target, record: &mut Record, now: Tick) -> Result<Located, Status> {
     record.proxying = true;
-    let entry = record.entry.clone();
-    match &entry.server.target {
+    match target {
         Target::Group(index) => Ok(Located::Peers(Candidates::group(*index, record, now))),
         Target::Dynamic(template) => {
             let mut text = Vec::new();

@@ -3,7 +3,7 @@
 use crate::record::{Attempt, Record};
 use fairlead_conf::{Diagnostic, Template, Word};
 use fairlead_core::clock::{Tick, push_time_iso8601, push_time_local, unix_millis};
-use fairlead_core::net::Protocol;
+use fairlead_core::net::{ClientHello, Protocol};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -29,6 +29,9 @@ pub(crate) enum Variable {
     ServerAddr,
     ServerPort,
     SessionTime,
+    SslPrereadAlpnProtocols,
+    SslPrereadProtocol,
+    SslPrereadServerName,
     Status,
     TimeIso8601,
     TimeIso8601Ms,
@@ -63,6 +66,9 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
     ("server_addr", V::ServerAddr),
     ("server_port", V::ServerPort),
     ("session_time", V::SessionTime),
+    ("ssl_preread_alpn_protocols", V::SslPrereadAlpnProtocols),
+    ("ssl_preread_protocol", V::SslPrereadProtocol),
+    ("ssl_preread_server_name", V::SslPrereadServerName),
     ("status", V::Status),
     ("time_iso8601", V::TimeIso8601),
     ("time_iso8601_ms", V::TimeIso8601Ms),
@@ -149,6 +155,9 @@ impl Record {
             },
             V::ServerPort => self.local().iter().for_each(|local| text(out, local.port())),
             V::SessionTime => seconds(out, now.since(self.started)),
+            V::SslPrereadAlpnProtocols => return self.hello(out, |hello| &hello.alpn),
+            V::SslPrereadProtocol => return self.hello(out, |hello| hello.protocol().as_bytes()),
+            V::SslPrereadServerName => return self.hello(out, |hello| &hello.server_name),
             V::Status => text(out, self.status.code()),
             V::TimeIso8601 => push_time_iso8601(out),
             V::TimeIso8601Ms => iso8601_ms(out),
@@ -194,6 +203,12 @@ impl Record {
         } else {
             text(out, address.port())
         }
+        true
+    }
+
+    fn hello(&self, out: &mut Vec<u8>, part: fn(&ClientHello) -> &[u8]) -> bool {
+        let Some(hello) = &self.hello else { return false };
+        out.extend_from_slice(part(hello));
         true
     }
 

@@ -3,6 +3,7 @@
 use crate::plan::{Listening, Server};
 use crate::{Plan, accept, udp};
 use ahash::AHashMap;
+use fairlead_core::names::{Captures, Names};
 use fairlead_core::net::{ListenerKey, Protocol};
 use fairlead_core::resolver::Resolver;
 use fairlead_core::upstream::Balancer;
@@ -29,6 +30,23 @@ pub(crate) struct Entry {
     pub name: Box<str>,
     pub proxy_protocol: bool,
     pub server: Arc<Server>,
+    /// Of the default server's entry alone: all servers of the listener, by their names.
+    servers: Option<Rc<Servers>>,
+}
+
+struct Servers {
+    names: Arc<Names<usize>>,
+    entries: Vec<Rc<Entry>>,
+}
+
+impl Entry {
+    /// The server of a host name (lower case), and the groups when a regex found it.
+    pub fn select(&self, host: &[u8]) -> Option<(Rc<Entry>, Option<Box<Captures>>)> {
+        let servers = self.servers.as_ref()?;
+        let mut captures = Captures::default();
+        let entry = servers.entries.get(*servers.names.find(host, &mut captures)?)?;
+        Some((entry.clone(), (!captures.numbered.is_empty()).then(|| Box::new(captures))))
+    }
 }
 
 impl Worker {
@@ -52,12 +70,20 @@ impl Worker {
 }
 
 fn entry(listening: &Listening) -> Rc<Entry> {
-    Rc::new(Entry {
-        key: listening.listener.key.clone(),
-        name: listening.listener.key.address.to_string().into(),
-        proxy_protocol: listening.proxy_protocol,
-        server: listening.server.clone(),
-    })
+    let entry = |server: &Arc<Server>, servers| {
+        Rc::new(Entry {
+            key: listening.listener.key.clone(),
+            name: listening.listener.key.address.to_string().into(),
+            proxy_protocol: listening.proxy_protocol,
+            server: server.clone(),
+            servers,
+        })
+    };
+    let servers = (!listening.names.is_empty()).then(|| {
+        let entries = listening.servers.iter().map(|server| entry(server, None)).collect();
+        Rc::new(Servers { names: listening.names.clone(), entries })
+    });
+    entry(listening.default_server(), servers)
 }
 
 /// Accepts connections (or datagrams) on `socket` for ever, each served by the newest generation.

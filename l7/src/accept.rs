@@ -1,10 +1,10 @@
 //! The accept loop of one listening socket on one worker.
 
-use crate::connection;
+use crate::connection::{self, Arrival};
 use crate::worker::Worker;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, ListenerKey, Stream};
-use fairlead_core::worker::Current;
+use fairlead_core::worker::{Current, Passed, next_connection_number};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -45,13 +45,22 @@ fn admit(stream: Stream, client: Address, key: &Rc<ListenerKey>, current: &Rc<Cu
     let worker = current.load();
     match worker.context.admit() {
         Some(ticket) => {
-            let connection = connection::serve(stream, client, key.clone(), current.clone(), ticket);
+            let arrival = Arrival { peer: client, local: None, early: Vec::new(), number: next_connection_number() };
+            let connection = connection::serve(stream, arrival, key.clone(), current.clone(), ticket);
             tokio::task::spawn_local(connection);
         }
         None => {
             log(current, key, Level::Alert, format_args!("worker_connections are not enough"));
         }
     }
+}
+
+/// Serves a connection that a listener of the stream plane has accepted and passed to this one.
+pub fn take_over(key: &ListenerKey, passed: Passed, current: &Rc<Current<Worker>>) {
+    let peer = passed.client.map_or_else(|| Address::Unix(std::path::PathBuf::new()), Address::Ip);
+    let arrival = Arrival { peer, local: Some(passed.local), early: passed.early, number: passed.number };
+    let key = Rc::new(key.clone());
+    tokio::task::spawn_local(connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket));
 }
 
 /// The client went away before it was accepted, or a signal came: nothing is wrong here.

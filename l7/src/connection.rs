@@ -12,7 +12,7 @@ use crate::worker::Worker;
 use fairlead_core::clock::tick;
 use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ListenerKey, ProxyHeader, ProxyProtocolError, Stream, parse_proxy_header};
-use fairlead_core::worker::{Current, Ticket, next_connection_number};
+use fairlead_core::worker::{Current, Ticket};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,17 +25,29 @@ use std::time::Duration;
 /// that the future holds once, and whatever a request needs is in a box that ends with it.
 pub(crate) fn serve(
     stream: Stream,
-    peer: Address,
+    arrival: Arrival,
     key: Rc<ListenerKey>,
     current: Rc<Current<Worker>>,
     ticket: Ticket,
 ) -> impl Future<Output = ()> {
     let mut session = Session { client: Client::new(stream, ticket), key, current, requests: 0, early: None };
+    // In a box of its own, which is gone when the connection is idle.
+    let arrival = Box::new(arrival);
     async move {
-        if let Some(mut place) = Box::pin(session.open(peer)).await {
+        if let Some(mut place) = Box::pin(session.open(*arrival)).await {
             session.run(&mut place).await;
         }
     }
+}
+
+/// How a connection came here.
+pub(crate) struct Arrival {
+    pub peer: Address,
+    /// The address it was passed to, when another listener accepted it.
+    pub local: Option<Address>,
+    /// What that listener read of it.
+    pub early: Vec<u8>,
+    pub number: u64,
 }
 
 struct Session {
@@ -59,11 +71,11 @@ struct Place {
 }
 
 impl Session {
-    async fn open(&mut self, peer: Address) -> Option<Place> {
+    async fn open(&mut self, mut arrival: Arrival) -> Option<Place> {
         let worker = self.current.load();
-        let local = local_address(&self.client, &self.key)?;
+        let local = arrival.local.take().or_else(|| local_address(&self.client, &self.key))?;
         let servers = worker.plan.servers(&self.key, &local)?.clone();
-        let (connection, early) = open(&mut self.client, peer, local, &servers).await?;
+        let (connection, early) = open(&mut self.client, arrival, local, &servers).await?;
         self.early = (!early.is_empty()).then(|| early.into_boxed_slice());
         Some(Place { current: self.current.clone(), worker, servers, connection })
     }
@@ -124,17 +136,17 @@ fn local_address(client: &Client, key: &ListenerKey) -> Option<Address> {
 /// Reads the PROXY header where the listener asks for one; gives the bytes that followed it.
 async fn open(
     client: &mut Client,
-    peer: Address,
+    arrival: Arrival,
     local: Address,
     servers: &VirtualServers,
 ) -> Option<(Rc<Connection>, Vec<u8>)> {
+    let Arrival { peer, early, number, .. } = arrival;
     if !servers.default.root.tcp_nodelay {
         client.stream.set_nodelay(false);
     }
-    let number = next_connection_number();
     let (proxy_header, early) = match servers.proxy_protocol {
-        false => (None, Vec::new()),
-        true => match read_proxy_header(client, servers).await {
+        false => (None, early),
+        true => match read_proxy_header(client, early, servers).await {
             Some((header, rest)) => (Some(header), rest),
             None => {
                 let log = &servers.default.root.error_log;
@@ -153,9 +165,12 @@ async fn open(
 /// Longest PROXY header: version 2 with its TLVs.
 const PROXY_HEADER_LIMIT: usize = 4096;
 
-async fn read_proxy_header(client: &mut Client, servers: &VirtualServers) -> Option<(ProxyHeader, Vec<u8>)> {
+async fn read_proxy_header(
+    client: &mut Client,
+    mut bytes: Vec<u8>,
+    servers: &VirtualServers,
+) -> Option<(ProxyHeader, Vec<u8>)> {
     client.deadline.set(servers.default.client_header_timeout);
-    let mut bytes = Vec::new();
     loop {
         match parse_proxy_header(&bytes) {
             Ok((header, length)) => return Some((header, bytes.get(length..).unwrap_or_default().to_vec())),

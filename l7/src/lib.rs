@@ -23,7 +23,7 @@ pub mod uri;
 mod variables;
 mod worker;
 
-pub use accept::serve;
+pub use accept::{serve, take_over};
 pub use directives::pages;
 pub use plan::Plan;
 pub use variables::documentation as variables;

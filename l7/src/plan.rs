@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use fairlead_core::pattern::Captures;
+pub use fairlead_core::names::Captures;
 
 /// One generation's http plane, shared by all workers.
 pub struct Plan {

@@ -57,6 +57,11 @@ fn proxy_protocol_headers() {
 }
 
 #[test]
+fn client_hellos() {
+    replay("client_hello", entries::client_hello);
+}
+
+#[test]
 fn configurations() {
     replay("conf_lexer", entries::conf_lexer);
 }

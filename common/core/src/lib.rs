@@ -6,7 +6,6 @@ pub mod health;
 pub mod log;
 pub mod names;
 pub mod net;
-pub mod pattern;
 pub mod plan;
 pub mod resolver;
 pub mod stats;

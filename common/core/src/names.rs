@@ -3,7 +3,10 @@
 //! In nginx's order: the exact name, the longest `*.suffix`, the longest
 //! `prefix.*`, the first regex of the file. A lookup hashes at most twice per label.
 
-use crate::pattern::{Captures, Pattern};
+mod pattern;
+
+pub use pattern::{Captures, Pattern};
+
 use ahash::AHashMap;
 
 /// One name of a `server_name`, lower case.
@@ -91,6 +94,10 @@ impl<T: Clone> Names<T> {
                 true
             }
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.leading.is_empty() && self.trailing.is_empty() && self.patterns.is_empty()
     }
 
     pub fn have_patterns(&self) -> bool {

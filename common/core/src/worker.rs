@@ -1,6 +1,10 @@
 //! One worker thread's own state: connections in progress, shared buffers,
 //! log buffers. Nothing here is shared with another thread.
 
+mod handover;
+
+pub use handover::{Door, Handover, Passed};
+
 use crate::log::Writer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,6 +19,7 @@ pub struct Context {
     pub connections: Connections,
     pub scratch: Scratch,
     pub logs: Writer,
+    pub handover: Handover,
 }
 
 /// The newest generation's state of a plane on this worker.

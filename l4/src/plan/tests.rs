@@ -12,24 +12,21 @@ fn says_what_nginx_says() {
     for (text, expected) in [
         (format!("server {{ {peer} }}"), "no \"listen\" is defined for server"),
         ("server { listen 9000; }".to_owned(), "no handler for server"),
-        (
-            format!("server {{ listen 9000; {peer} }} server {{ listen *:9000; {peer} }}"),
-            "duplicate \"0.0.0.0:9000\" address and port pair",
-        ),
-        (
-            format!("server {{ listen [::]:9000; listen [::]:9000; {peer} }}"),
-            "duplicate \"[::]:9000\" address and port pair",
-        ),
+        (format!("server {{ listen 9000; listen *:9000; {peer} }}"), "a duplicate listen 0.0.0.0:9000"),
+        (format!("server {{ listen [::]:9000; listen [::]:9000; {peer} }}"), "a duplicate listen [::]:9000"),
         (format!("server {{ listen 127.0.0.1; {peer} }}"), "no port in \"127.0.0.1\" of the \"listen\" directive"),
         (format!("server {{ listen 70000; {peer} }}"), "invalid port in \"70000\" of the \"listen\" directive"),
-        (format!("server {{ listen 1 udp backlog=5; {peer} }}"), "\"backlog\" parameter is incompatible with \"udp\""),
+        (
+            format!("server {{ listen 1 udp backlog=5; {peer} }}"),
+            "\"listen\" directive \"backlog\" parameter is incompatible with \"udp\"",
+        ),
         (
             format!("server {{ listen 1 ssl; {peer} }}"),
             "\"ssl\" parameter is known to nginx, not built in fairlead yet",
         ),
         (
-            format!("server {{ listen 9000-9010; {peer} }}"),
-            "port range \"9000-9010\" is known to nginx, not built in fairlead yet",
+            format!("server {{ listen 9010-9000; {peer} }}"),
+            "invalid port range in \"9010-9000\" of the \"listen\" directive",
         ),
         ("server { listen 1; proxy_pass nowhere; }".to_owned(), "no port in upstream \"nowhere\""),
         (
@@ -60,7 +57,7 @@ fn reports_everything_that_is_wrong() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    for directive in ["ssl_preread on;", "preread_timeout 5s;", "proxy_ssl on;", "allow all;", "return x;"] {
+    for directive in ["proxy_ssl on;", "ssl_handshake_timeout 5s;"] {
         let text = format!("server {{ listen 1; proxy_pass 127.0.0.1:9; {directive} }}");
         let found = problems(&text);
         let name = directive.split(' ').next().expect("a name");
@@ -74,7 +71,7 @@ fn servers_inherit_from_the_stream() {
                 server { listen 1; proxy_pass 127.0.0.1:9; }
                 server { listen 2; proxy_pass 127.0.0.1:9; proxy_timeout 1s; tcp_nodelay on; }";
     let plan = plan(text, None, &Registry::default()).expect("a plan");
-    let servers: Vec<_> = plan.listening.iter().map(|listening| &listening.server).collect();
+    let servers: Vec<_> = plan.listening.iter().map(|listening| listening.default_server()).collect();
     let [one, two] = servers[..] else { panic!("two servers") };
     assert_eq!((one.proxy.timeout.as_secs(), one.session.tcp_nodelay), (5, false));
     assert_eq!((two.proxy.timeout.as_secs(), two.session.tcp_nodelay), (1, true));

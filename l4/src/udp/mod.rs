@@ -12,11 +12,15 @@ mod session;
 mod waiting;
 mod wheel;
 
-use crate::phases;
+use crate::outcomes::Status;
+use crate::plan::Content;
 use crate::record::Record;
 use crate::target::{self, Located};
+use crate::variables::Variable;
 use crate::worker::{Entry, Worker};
+use crate::{pass, phases, returns};
 use batch::{BATCH, Batch, Datagram, Source};
+use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::ListenerKey;
@@ -246,7 +250,16 @@ impl Engine {
         if let Err(status) = phases::enter(&mut record) {
             return record.finish(status, now);
         }
-        match target::locate(&mut record, now) {
+        let entry = record.entry.clone();
+        let target = match &entry.server.content {
+            Content::Proxy(target) => target,
+            Content::Return(text) => return self.answer(text, &key, bytes, record),
+            Content::Pass(_) => {
+                record.log(Level::Error, pass::ACTION, format_args!("cannot pass udp connection"));
+                return record.finish(Status::InternalError, now);
+            }
+        };
+        match target::locate(target, &mut record, now) {
             Ok(Located::Peers(candidates)) => {
                 if let Some(session) = Session::open(record, candidates, ticket, now) {
                     self.start(key, session, &[bytes], now);
@@ -255,6 +268,29 @@ impl Engine {
             Ok(Located::Name { host, port }) => self.waiting.resolve(key, record, ticket, (host, port), bytes),
             Err(status) => record.finish(status, now),
         }
+    }
+
+    /// `return`: the session is this one exchange.
+    fn answer(&self, text: &Template<Variable>, key: &Key, bytes: &[u8], mut record: Record) {
+        let (mut answer, now) = (Vec::new(), tick());
+        record.received += bytes.len() as u64;
+        record.render(text, now, &mut answer);
+        let sent = match answer.is_empty() {
+            true => Ok(0),
+            false => batch::reply(self.socket.as_fd(), &answer, key.client, key.local),
+        };
+        let status = match sent {
+            Ok(sent) => {
+                record.sent += sent as u64;
+                Status::Ok
+            }
+            Err(error) if returns::is_lost(&error) => Status::Ok,
+            Err(error) => {
+                record.log(Level::Alert, returns::ACTION, format_args!("sendmsg() failed {}", OsError(&error)));
+                Status::InternalError
+            }
+        };
+        record.finish(status, now);
     }
 
     /// Sessions whose peer's name has been resolved.

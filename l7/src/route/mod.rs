@@ -5,6 +5,5 @@
 
 mod locations;
 
-pub(crate) use fairlead_core::names::{Name, Names};
-pub(crate) use fairlead_core::pattern::Pattern;
+pub(crate) use fairlead_core::names::{Name, Names, Pattern};
 pub(crate) use locations::{Found, Kind, Level, LevelBuilder, Node};

@@ -7,7 +7,7 @@ use crate::worker::Worker;
 use fairlead_core::clock::tick;
 use fairlead_core::log::Writer;
 use fairlead_core::net::{Address, ListenerKey, Protocol};
-use fairlead_core::worker::{Connections, Context, Scratch};
+use fairlead_core::worker::{Connections, Context, Handover, Scratch};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,8 +33,13 @@ pub(crate) fn exchange(http: &str, request: Request) -> Exchange {
         proxy_header: None,
         started: tick(),
     };
-    let context =
-        Context { id: 0, connections: Connections::default(), scratch: Scratch::default(), logs: Writer::default() };
+    let context = Context {
+        id: 0,
+        connections: Connections::default(),
+        scratch: Scratch::default(),
+        logs: Writer::default(),
+        handover: Handover::default(),
+    };
     let worker = Worker::new(plan, Rc::new(context));
     let mut memory = Memory::default();
     memory.request = request;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fairlead_conf::{Block, Tree, quote, render_all};
-use fairlead_core::net::{ProxyProtocolError, parse_proxy_header};
+use fairlead_core::net::{ClientHelloError, ProxyProtocolError, parse_client_hello, parse_proxy_header};
 use fairlead_core::resolver::believed_addresses;
 use fairlead_l7::h1::{Chunked, Event, Framing, Limits, Progress, Request, RequestBody, Response};
 use fairlead_l7::uri::normalize;
@@ -140,6 +140,25 @@ pub fn proxy_protocol(data: &[u8]) {
             Ok((header, length)) => {
                 assert!(length <= end);
                 assert_eq!(whole, Ok((header, length)), "what follows a header changes nothing in it");
+                return;
+            }
+        }
+    }
+}
+
+/// The beginning of a TLS connection.
+pub fn client_hello(data: &[u8]) {
+    let whole = parse_client_hello(data);
+    for end in 0..data.len() {
+        match parse_client_hello(&data[..end]) {
+            Err(ClientHelloError::Incomplete) => {}
+            Err(ClientHelloError::NotTls) => {
+                assert_eq!(whole, Err(ClientHelloError::NotTls), "no more bytes make a hello of it at {end}");
+                return;
+            }
+            Ok(hello) => {
+                assert!(hello.server_name.len() + hello.alpn.len() <= end, "more than was sent");
+                assert_eq!(whole, Ok(hello), "what follows a hello changes nothing in it");
                 return;
             }
         }

@@ -32,6 +32,8 @@ pub struct ListenOptions {
     pub keepalive: Option<Keepalive>,
     pub fastopen: Option<i32>,
     pub deferred: bool,
+    /// Takes connections of Multipath TCP too.
+    pub multipath: bool,
 }
 
 /// `so_keepalive=`: off, or on with times in place of the kernel's.
@@ -51,6 +53,7 @@ impl Default for ListenOptions {
             keepalive: None,
             fastopen: None,
             deferred: false,
+            multipath: false,
         }
     }
 }
@@ -120,8 +123,9 @@ fn open(listener: &Listener, address: SocketAddr, shared: bool) -> io::Result<So
         Protocol::Tcp => Type::STREAM,
         Protocol::Udp => Type::DGRAM,
     };
-    let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), None)?;
     let options = &listener.options;
+    let protocol = options.multipath.then(|| socket2::Protocol::from(libc::IPPROTO_MPTCP));
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), protocol)?;
     if listener.key.protocol == Protocol::Tcp {
         socket.set_reuse_address(true)?;
         // Accepted connections inherit it, which saves each of them a system call.

@@ -1,6 +1,7 @@
 //! Addresses, listeners and streams.
 
 mod address;
+mod client_hello;
 mod deadline;
 mod listen;
 mod proxy_protocol;
@@ -8,6 +9,7 @@ mod relay;
 mod stream;
 
 pub use address::Address;
+pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
 pub use deadline::{Deadline, Timeout};
 pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind, reapply};
 pub use proxy_protocol::{
