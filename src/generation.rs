@@ -83,6 +83,11 @@ fn first<'a>(tree: &'a Tree, name: &str) -> Option<&'a Statement> {
 }
 
 impl Generation {
+    /// Some connections to peers are to start from addresses that are not ours.
+    pub fn wants_transparent(&self) -> bool {
+        self.stream.as_ref().is_some_and(|plan| plan.wants_transparent())
+    }
+
     /// What to bind, of both planes.
     pub fn listeners(&self) -> Vec<Listener> {
         let stream = self.stream.iter().flat_map(|plan| plan.listeners());

@@ -9,11 +9,12 @@ use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 use std::ffi::CString;
 use std::io;
 
-/// Applies the process settings of the configuration and gives up every privilege.
+/// Applies the process settings of the configuration and gives up every privilege but, if it is
+/// `transparent`, that of using addresses which are not ours.
 ///
 /// # Errors
 /// The call that failed, in nginx's words.
-pub fn settle(main: &Main, log: &ErrorLog) -> io::Result<()> {
+pub fn settle(main: &Main, log: &ErrorLog, transparent: bool) -> io::Result<()> {
     raise_limits(main, log);
     if main.priority != 0
         && let Err(error) = set_priority(main.priority)
@@ -21,9 +22,11 @@ pub fn settle(main: &Main, log: &ErrorLog) -> io::Result<()> {
         log.write(Level::Alert, 0, format_args!("{error}"));
     }
     if Uid::effective().is_root() {
+        // Else the change of user takes them all.
+        prctl::set_keepcaps(transparent).map_err(|error| failed("prctl(PR_SET_KEEPCAPS)", error))?;
         become_user(main)?;
     }
-    drop_capabilities()?;
+    drop_capabilities(if transparent { NET_RAW } else { 0 })?;
     prctl::set_no_new_privs().map_err(|error| failed("prctl(PR_SET_NO_NEW_PRIVS)", error))?;
     if main.rlimit_core.is_some() {
         // A process that has changed its user leaves no core file otherwise.
@@ -95,9 +98,18 @@ fn become_user(main: &Main) -> io::Result<()> {
 }
 
 /// Those that survive a change of user, or were given to an ordinary user (ambient ones).
-fn drop_capabilities() -> io::Result<()> {
+fn drop_capabilities(but: u32) -> io::Result<()> {
     clear_ambient()?;
-    clear_all()
+    let [_, permitted, _] = capabilities()?;
+    keep_only(but & permitted)
+}
+
+/// `CAP_NET_RAW`, among the first 32: what nginx keeps for `transparent`.
+const NET_RAW: u32 = 1 << 13;
+
+/// Whether sockets of this thread may use addresses that are not ours.
+pub fn may_be_transparent() -> bool {
+    capabilities().is_ok_and(|[effective, _, _]| effective & NET_RAW != 0)
 }
 
 #[allow(unsafe_code)]
@@ -112,19 +124,37 @@ fn clear_ambient() -> io::Result<()> {
     }
 }
 
+/// `struct __user_cap_header_struct` with `_LINUX_CAPABILITY_VERSION_3`, of the calling thread.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+impl Header {
+    const OURS: Header = Header { version: 0x2008_0522, pid: 0 };
+}
+
+/// The first 32 effective, permitted and inheritable ones.
 #[allow(unsafe_code)]
-fn clear_all() -> io::Result<()> {
-    /// `struct __user_cap_header_struct` with `_LINUX_CAPABILITY_VERSION_3`.
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    let header = Header { version: 0x2008_0522, pid: 0 };
+fn capabilities() -> io::Result<[u32; 3]> {
+    let header = Header::OURS;
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: version 3 reads the header and writes two data structs of three words each, which is
+    // what is given.
+    let done = unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets) };
+    let [first, _] = sets;
+    if done == 0 { Ok(first) } else { Err(failed("capget()", nix::Error::last())) }
+}
+
+/// `kept` are among those permitted.
+#[allow(unsafe_code)]
+fn keep_only(kept: u32) -> io::Result<()> {
+    let header = Header::OURS;
     // Effective, permitted and inheritable, twice 32 of each.
-    let none = [[0u32; 3]; 2];
+    let sets = [[kept, kept, 0], [0; 3]];
     // SAFETY: version 3 reads the header and two data structs of three words each, which is what
     // is given; clearing sets is always allowed.
-    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const none) };
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const sets) };
     if done == 0 { Ok(()) } else { Err(failed("capset()", nix::Error::last())) }
 }

@@ -196,12 +196,17 @@ impl Worker {
         }
         let id = configure.generation;
         let generation = match self.build(&configure) {
+            Ok(generation) if self.lacks_privilege(&generation) => {
+                let reason = "\"proxy_bind\" with \"transparent\" needs a privilege that the worker process gave up \
+                              when it started: upgrade with USR2, or restart";
+                return self.answer(&Answer::Refused(id, reason.into()));
+            }
             Ok(generation) => Arc::new(generation),
             Err(reason) if self.serving.is_none() => return Err(io::Error::other(reason)),
             Err(reason) => return self.answer(&Answer::Refused(id, reason)),
         };
         if self.serving.is_none() && self.taken.is_none() && self.place == Place::OwnProcess {
-            privileges::settle(&generation.main, &generation.error_log)?;
+            privileges::settle(&generation.main, &generation.error_log, generation.wants_transparent())?;
         }
         self.take_sockets(configure);
         self.start_threads(generation.main.workers)?;
@@ -219,6 +224,12 @@ impl Worker {
         retire(before.into_iter().flat_map(Generation::groups), generation.groups());
         self.taken = Some(generation);
         Ok(())
+    }
+
+    /// What was given up at the start cannot be had back.
+    fn lacks_privilege(&self, generation: &Generation) -> bool {
+        let settled = self.place == Place::OwnProcess && (self.serving.is_some() || self.taken.is_some());
+        settled && generation.wants_transparent() && !privileges::may_be_transparent()
     }
 
     /// The master found this configuration to be right; what differs here is said as it is.

@@ -1,12 +1,13 @@
 //! Connects to one peer: socket options, `proxy_bind`, and the words nginx has
 //! for each way that can fail.
 
+use crate::bind;
 use crate::plan::Server;
 use fairlead_core::net::{Address, Stream};
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use tokio::net::{TcpStream, UnixStream};
 
 /// Why there is no connection.
@@ -18,12 +19,12 @@ pub(crate) enum Failure {
     Failed(io::Error),
     TimedOut,
     /// We could not even try: no descriptors, a local address that is not ours.
-    Local(&'static str, io::Error),
+    Local(Cow<'static, str>, io::Error),
 }
 
-/// A connection to `address` within `proxy_connect_timeout`.
-pub(crate) async fn connect(address: &Address, server: &Server) -> Result<Stream, Failure> {
-    let socket = begin(address, server)?;
+/// A connection from `local`, if given, to `address` within `proxy_connect_timeout`.
+pub(crate) async fn connect(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Stream, Failure> {
+    let socket = begin(address, server, local)?;
     let ended = async {
         let stream = match address {
             Address::Ip(_) => Stream::Tcp(TcpStream::from_std(socket.into()).map_err(registering)?),
@@ -42,41 +43,27 @@ pub(crate) async fn connect(address: &Address, server: &Server) -> Result<Stream
 }
 
 fn registering(error: io::Error) -> Failure {
-    Failure::Local("epoll_ctl()", error)
+    Failure::Local("epoll_ctl()".into(), error)
 }
 
 /// A socket whose connection is under way.
-fn begin(address: &Address, server: &Server) -> Result<Socket, Failure> {
+fn begin(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
     let (domain, target) = match address {
         Address::Ip(address) => (Domain::for_address(*address), Ok(SockAddr::from(*address))),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)),
     };
     let target = target.map_err(Failure::Refused)?;
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)
-        .map_err(|error| Failure::Local("socket()", error))?;
-    if let Address::Ip(_) = address {
-        prepare(&socket, server)?;
+        .map_err(|error| Failure::Local("socket()".into(), error))?;
+    if let Address::Ip(_) = address
+        && server.session.tcp_nodelay
+    {
+        socket.set_tcp_nodelay(true).map_err(|error| Failure::Local("setsockopt(TCP_NODELAY)".into(), error))?;
     }
+    bind::prepare(&socket, address, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
     match socket.connect(&target) {
         Ok(()) => Ok(socket),
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
         Err(error) => Err(Failure::Refused(error)),
     }
-}
-
-fn prepare(socket: &Socket, server: &Server) -> Result<(), Failure> {
-    if server.session.tcp_nodelay {
-        socket.set_tcp_nodelay(true).map_err(|error| Failure::Local("setsockopt(TCP_NODELAY)", error))?;
-    }
-    if server.proxy.keepalive {
-        socket.set_keepalive(true).map_err(|error| Failure::Local("setsockopt(SO_KEEPALIVE)", error))?;
-    }
-    if let Some(local) = server.proxy.bind {
-        // Leaves the port to connect(), which may then share it between peers; old kernels pick one at bind().
-        if local.port() == 0 {
-            let _ = setsockopt(socket, IpBindAddressNoPort, &true);
-        }
-        socket.bind(&local.into()).map_err(|error| Failure::Local("bind()", error))?;
-    }
-    Ok(())
 }

@@ -2,9 +2,9 @@
 //! they stand in. A feature's rows live in the feature's file.
 
 use crate::settings::{Content, Server, Session, Stream};
-use crate::{health_check, listen, pass, preread, proxy, returns, servers};
+use crate::{health_check, listen, pass, phases, preread, proxy, returns, servers};
 use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Level, Page, Repeat, Value};
-use fairlead_core::{health, log, resolver, upstream};
+use fairlead_core::{access, health, limit, log, resolver, upstream};
 use std::sync::LazyLock;
 
 pub(crate) const STREAM: Contexts = Contexts::STREAM;
@@ -22,6 +22,10 @@ pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
         .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
         .with(log::ACCESS_DIRECTIVES, |stream| &mut stream.inherited.access_logs)
         .with(health_check::DIRECTIVES, |stream| &mut stream.inherited.health)
+        .with(limit::ZONE_DIRECTIVES, |stream| &mut stream.limit_zones)
+        .with(limit::CONN_DIRECTIVES, |stream| &mut stream.inherited.phases.limits)
+        .with(access::DIRECTIVES, |stream| &mut stream.inherited.phases.access)
+        .with(access::REAL_IP_DIRECTIVES, |stream| &mut stream.inherited.phases.trusted)
 });
 
 /// Rows of a `server` block.
@@ -38,6 +42,9 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
         .with(log::DIRECTIVES, |server| &mut server.error_logs)
         .with(log::ACCESS_DIRECTIVES, |server| &mut server.access_logs)
         .with(health_check::DIRECTIVES, |server| &mut server.health)
+        .with(limit::CONN_DIRECTIVES, |server| &mut server.phases.limits)
+        .with(access::DIRECTIVES, |server| &mut server.phases.access)
+        .with(access::REAL_IP_DIRECTIVES, |server| &mut server.phases.trusted)
 });
 
 /// Rows of a `match` block.
@@ -64,6 +71,7 @@ pub fn pages() -> Vec<Page> {
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
     all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));
+    all.extend(phases::pages());
     let logs = fairlead_conf::pages(log::FORMAT_DIRECTIVES, "stream log").into_iter();
     for mut page in logs.chain(fairlead_conf::pages(log::ACCESS_DIRECTIVES, "stream log")) {
         page.contexts = if page.name == "log_format" { STREAM } else { STREAM.or(SERVER) };

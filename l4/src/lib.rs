@@ -6,12 +6,14 @@
 
 mod accept;
 mod access_log;
+mod bind;
 mod connect;
 mod directives;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 mod harness;
 mod health_check;
+mod limit_conn;
 mod listen;
 mod outcomes;
 mod pass;
@@ -19,10 +21,12 @@ mod phases;
 mod plan;
 mod preread;
 mod proxy;
+mod realip;
 mod record;
 mod returns;
 mod servers;
 mod session;
+mod session_drop;
 mod settings;
 mod target;
 mod udp;

@@ -7,7 +7,7 @@ use crate::outcomes::Outcomes;
 use crate::servers::Places;
 use crate::target::{self, Target};
 use crate::variables::{Variable, compile};
-use crate::{listen, pass, preread, proxy, settings};
+use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Piece, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
@@ -26,6 +26,7 @@ pub struct Plan {
     pub(crate) resolvers: Vec<resolver::Settings>,
     pub(crate) hostname: Box<str>,
     checks: Vec<Check>,
+    pub(crate) limit_zones: Vec<limit_conn::Zone>,
 }
 
 /// One address and the servers that take its sessions.
@@ -68,6 +69,8 @@ pub(crate) struct Server {
     /// Something will ask which address a client used.
     pub wants_local: bool,
     pub outcomes: Arc<Outcomes>,
+    pub phases: phases::Phases,
+    pub bind: Option<bind::Bind>,
 }
 
 pub(crate) struct PlannedGroup {
@@ -126,6 +129,12 @@ impl Plan {
         })
     }
 
+    /// Peers are to see connections from addresses that are not ours, which takes a privilege.
+    pub fn wants_transparent(&self) -> bool {
+        let servers = self.listening.iter().flat_map(|listening| &listening.servers);
+        servers.filter_map(|server| server.bind.as_ref()).any(|bind| bind.transparent)
+    }
+
     /// The `upstream` of this name.
     pub(crate) fn group_named(&self, name: &str) -> Option<usize> {
         self.groups.iter().position(|planned| planned.named && planned.name.eq_ignore_ascii_case(name))
@@ -155,6 +164,7 @@ impl<'a> Planner<'a> {
             resolvers: Vec::new(),
             hostname: hostname(),
             checks: Vec::new(),
+            limit_zones: limit_conn::Zone::build(&stream.limit_zones, previous, build),
         };
         let before = previous.iter().flat_map(|plan| &plan.listening);
         let listened = before.map(|listening| (&listening.listener.key, listening)).collect();
@@ -287,7 +297,11 @@ impl<'a> Planner<'a> {
         let error_log = self.build.logs.error_log(&server.error_logs.0);
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
         let resolver = server.names.settings().map(|settings| self.resolver(settings));
+        let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build)?;
+        let bind = server.proxy.bind.as_ref().and_then(|settings| self.report(bind::Bind::build(settings)));
         let wants_local = server.proxy.header.is_some()
+            || phases.variables(&self.plan.limit_zones).any(|variable| variable.wants_local())
+            || bind.iter().flat_map(bind::Bind::variables).any(|variable| variable.wants_local())
             || access_logs.iter().flat_map(Access::variables).any(Variable::wants_local)
             || self.content_wants_local(&content);
         Some(Server {
@@ -301,6 +315,8 @@ impl<'a> Planner<'a> {
             resolver,
             wants_local,
             outcomes,
+            phases,
+            bind,
         })
     }
 

@@ -1,8 +1,8 @@
 //! `proxy_pass` and everything that says how a session reaches its peer.
 
+use crate::bind;
 use crate::directives::{SERVER, STREAM};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Value, Word};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The `proxy_*` rows. Times are limits; zero `next_tries` and `next_timeout` mean none.
@@ -20,8 +20,15 @@ pub(crate) struct Settings {
     pub requests: u32,
     /// Datagrams of a peer expected for each one of the client; `None`: unknown.
     pub responses: Option<u32>,
-    pub bind: Option<SocketAddr>,
+    pub bind: Option<bind::Settings>,
+    /// Whether the local address is worked out again for every peer that is tried.
+    pub bind_dynamic: bool,
     pub keepalive: bool,
+    /// Bytes.
+    pub rcvbuf: Option<usize>,
+    pub sndbuf: Option<usize>,
+    /// Whether sessions end with their peer's place in its group.
+    pub session_drop: bool,
 }
 
 /// Version of the PROXY protocol header that peers get.
@@ -137,11 +144,22 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
     Directive {
         name: "proxy_bind",
         contexts: STREAM.or(SERVER),
-        args: Args::between(1, 2, &[Value::Text], "address [transparent] | off"),
+        args: Args::between(1, 2, &[Value::Template, Value::Text], "address [transparent] | off"),
         repeat: Repeat::Once,
         default: None,
-        doc: "Local address of connections to peers.",
-        set: |proxy, given| bind(given).map(|address| proxy.bind = address),
+        doc: "Local address, with or without a port, of connections to peers; it may contain variables. With \
+              `transparent` it need not be one of this host: `$remote_addr transparent` shows peers the client's \
+              own address, and routing has to bring their answers back here.",
+        set: |proxy, given| bind::Settings::parse(given).map(|settings| proxy.bind = settings),
+    },
+    Directive {
+        name: "proxy_bind_dynamic",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Works the variables of `proxy_bind` out again for every peer that is tried.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.bind_dynamic = on),
     },
     Directive {
         name: "proxy_socket_keepalive",
@@ -151,6 +169,34 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         default: Some("off"),
         doc: "Sets `SO_KEEPALIVE` on connections to peers.",
         set: |proxy, given| given.flag(0).map(|on| proxy.keepalive = on),
+    },
+    Directive {
+        name: "proxy_socket_rcvbuf",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Receive buffer of connections to peers (`SO_RCVBUF`); the kernel's choice when not set.",
+        set: |proxy, given| buffer(given).map(|size| proxy.rcvbuf = Some(size)),
+    },
+    Directive {
+        name: "proxy_socket_sndbuf",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Send buffer of connections to peers (`SO_SNDBUF`); the kernel's choice when not set.",
+        set: |proxy, given| buffer(given).map(|size| proxy.sndbuf = Some(size)),
+    },
+    Directive {
+        name: "proxy_session_drop",
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Ends sessions when their peer is removed from its group, marked `down`, or fails its active health \
+              check; their log line says so, and their status stays 200.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.session_drop = on),
     },
     Directive {
         name: "proxy_buffer_size",
@@ -167,27 +213,9 @@ fn count(given: &Given<'_>) -> Result<u32, Diagnostic> {
     Ok(u32::try_from(given.int(0)?).unwrap_or(u32::MAX))
 }
 
-fn bind(given: &Given<'_>) -> Result<Option<SocketAddr>, Diagnostic> {
-    let text = given.text(0);
-    if let Some(word) = given.words().get(1) {
-        return Err(given.error(
-            1,
-            match &*word.text {
-                "transparent" => "\"transparent\" parameter is known to nginx, not built in fairlead yet".to_owned(),
-                other => format!("invalid parameter \"{other}\""),
-            },
-        ));
-    }
-    if text == "off" {
-        return Ok(None);
-    }
-    if text.contains('$') {
-        return Err(given.error(0, "variables in \"proxy_bind\" are known to nginx, not built in fairlead yet"));
-    }
-    let ip = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let address = match ip.parse::<IpAddr>() {
-        Ok(ip) => Ok(SocketAddr::new(ip, 0)),
-        Err(_) => text.parse::<SocketAddr>(),
-    };
-    address.map(Some).map_err(|_| given.error(0, format!("invalid address \"{text}\"")))
+fn buffer(given: &Given<'_>) -> Result<usize, Diagnostic> {
+    let bytes = given.size(0)?;
+    usize::try_from(bytes).ok().filter(|size| i32::try_from(*size).is_ok()).ok_or_else(|| {
+        given.error(0, format!("invalid value \"{}\"", given.text(0))).help("the most is 2147483647 bytes")
+    })
 }

@@ -2,9 +2,12 @@
 //! were tried, how many bytes. Variables, log lines and counters read it; it
 //! does no I/O.
 
+use crate::limit_conn::LimitStatus;
 use crate::outcomes::Status;
+use crate::realip::Forwarder;
 use crate::worker::{Entry, Worker};
 use fairlead_core::clock::Tick;
+use fairlead_core::limit::Held;
 use fairlead_core::log::Level;
 use fairlead_core::names::Captures;
 use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader};
@@ -23,6 +26,12 @@ pub(crate) struct Record {
     pub entry: Rc<Entry>,
     /// `None` for a client on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// Who really connected, where `client` is what a PROXY header says.
+    pub forwarder: Option<Forwarder>,
+    /// Its places in the zones of `limit_conn`.
+    pub held: Vec<Held>,
+    /// `$limit_conn_status`; `None` when nothing was counted.
+    pub limit_status: Option<LimitStatus>,
     /// The address the client used, where it was asked for.
     pub local: Option<SocketAddr>,
     pub started: Tick,
@@ -80,6 +89,9 @@ impl Record {
             worker,
             entry,
             client: None,
+            forwarder: None,
+            held: Vec::new(),
+            limit_status: None,
             local: None,
             started: now,
             header: None,
@@ -158,7 +170,7 @@ impl Record {
     }
 }
 
-/// The end of an error log line: ` while ACTION, client: …, server: …`.
+/// The end of an error log line: ` while ACTION, client: …, server: …`; some of nginx's name no action.
 struct Scene<'a> {
     record: &'a Record,
     action: &'a str,
@@ -167,7 +179,10 @@ struct Scene<'a> {
 impl fmt::Display for Scene<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self.record;
-        write!(f, " while {}, {}client: ", self.action, record.udp())?;
+        if !self.action.is_empty() {
+            write!(f, " while {}", self.action)?;
+        }
+        write!(f, ", {}client: ", record.udp())?;
         match record.client {
             Some(client) => write!(f, "{}", client.ip())?,
             None => f.write_str("unix:")?,

@@ -4,6 +4,7 @@
 //! PROXY header → relay until both sides are done. It holds the generation it
 //! was accepted with, so reloads do not touch it, and a drain lets it finish.
 
+use crate::bind;
 use crate::connect::{self, Failure};
 use crate::outcomes::Status;
 use crate::pass::{self, Destination};
@@ -11,6 +12,7 @@ use crate::plan::Content;
 use crate::preread::{self, read_some};
 use crate::proxy::HeaderVersion;
 use crate::record::{Record, level};
+use crate::session_drop::{LOST, Watch};
 use crate::target::{self, CONNECTING, Candidates, Located, Pick, Target};
 use crate::variables::Variable;
 use crate::worker::{Entry, Worker};
@@ -28,6 +30,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A connection as it was accepted.
@@ -195,11 +198,13 @@ impl Session {
     /// Connects to the first peer that lets us.
     async fn connect(&mut self, mut candidates: Candidates) -> Result<(Stream, Pick), Status> {
         let entry = self.record.entry.clone();
+        let mut local = bind::local(&self.record, tick());
         loop {
             let started = tick();
             let mut pick = candidates.pick(&mut self.record, started)?;
             self.record.attempt(pick.name(), started);
-            let connected = connect::connect(pick.address(), &entry.server).await;
+            bind::renew(&mut local, &self.record, started);
+            let connected = connect::connect(pick.address(), &entry.server, local).await;
             let now = tick();
             match connected {
                 Ok(peer) => {
@@ -296,7 +301,13 @@ impl Session {
         let started = record.attempts.last().map(|attempt| attempt.started);
         let age = |now: Tick| started.map_or(Duration::ZERO, |started| now.since(started));
         let mut first_byte = None;
+        let mut watch = pick.peer().filter(|_| proxy.session_drop).cloned().map(Watch::new);
+        let mut dropped = false;
         let relayed = poll_fn(|cx| {
+            if watch.as_mut().is_some_and(|watch| watch.poll_lost(cx)) {
+                dropped = true;
+                return Poll::Ready(relay.abandon());
+            }
             let relayed = relay.as_mut().poll(cx);
             if first_byte.is_none() && relay.from_peer() > 0 {
                 let took = age(tick());
@@ -316,7 +327,10 @@ impl Session {
             pick.count(attempt.sent, attempt.received);
             pick.last_byte(age(tick()));
         }
-        log_end(record, &relayed, client_has_ended);
+        match dropped {
+            true => record.log(Level::Warn, "proxying connection", format_args!("{LOST}")),
+            false => log_end(record, &relayed, client_has_ended),
+        }
     }
 
     async fn read_header(&mut self) -> Result<(), Status> {

@@ -1,11 +1,11 @@
 //! What `stream { … }` says, level by level, before anything is resolved,
 //! opened or bound: `plan` compiles it.
 
-use crate::{health_check, listen, preread, proxy, servers};
+use crate::{health_check, listen, phases, preread, proxy, servers};
 use fairlead_conf::{Span, Word};
 use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
 use fairlead_core::resolver::ResolverSettings;
-use fairlead_core::{health, upstream};
+use fairlead_core::{health, limit, upstream};
 use std::time::Duration;
 
 /// The scope of the `stream` block: the level every server inherits, and the
@@ -16,6 +16,7 @@ pub(crate) struct Stream {
     pub upstreams: Vec<upstream::Settings>,
     pub matches: Vec<health::MatchSettings>,
     pub formats: Formats,
+    pub limit_zones: limit::Zones,
     pub servers: Vec<Server>,
 }
 
@@ -39,6 +40,7 @@ pub(crate) struct Server {
     pub error_logs: ErrorLogs,
     pub access_logs: AccessLogs,
     pub health: health_check::Settings,
+    pub phases: phases::Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::Level;
 use fairlead_core::net::Address;
 use fairlead_core::resolver::ResolveError;
-use fairlead_core::upstream::{Choice, Lease, NoPeer, Tried};
+use fairlead_core::upstream::{Choice, Lease, NoPeer, Peer, Tried};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `proxy_pass` compiled.
@@ -70,6 +71,14 @@ impl Pick {
         match self {
             Pick::Lease(lease) => PeerName::Peer(lease.peer.clone()),
             Pick::Address(address) => PeerName::Text(address.to_string().into()),
+        }
+    }
+
+    /// The member of a group that this is.
+    pub fn peer(&self) -> Option<&Arc<Peer>> {
+        match self {
+            Pick::Lease(lease) => Some(&lease.peer),
+            Pick::Address(_) => None,
         }
     }
 

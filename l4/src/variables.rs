@@ -3,7 +3,7 @@
 use crate::record::{Attempt, Record};
 use fairlead_conf::{Diagnostic, Template, Word};
 use fairlead_core::clock::{Tick, push_time_iso8601, push_time_local, unix_millis};
-use fairlead_core::net::{ClientHello, Protocol};
+use fairlead_core::net::{ClientHello, Protocol, Tlv};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(crate) enum Variable {
     BytesSent,
     Connection,
     Hostname,
+    LimitConnStatus,
     Msec,
     NginxVersion,
     Pid,
@@ -23,7 +24,9 @@ pub(crate) enum Variable {
     ProxyProtocolPort,
     ProxyProtocolServerAddr,
     ProxyProtocolServerPort,
-    ProxyProtocolTlv(u8),
+    ProxyProtocolTlv(Tlv),
+    RealipRemoteAddr,
+    RealipRemotePort,
     RemoteAddr,
     RemotePort,
     ServerAddr,
@@ -53,6 +56,7 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
     ("bytes_sent", V::BytesSent),
     ("connection", V::Connection),
     ("hostname", V::Hostname),
+    ("limit_conn_status", V::LimitConnStatus),
     ("msec", V::Msec),
     ("nginx_version", V::NginxVersion),
     ("pid", V::Pid),
@@ -61,6 +65,8 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
     ("proxy_protocol_port", V::ProxyProtocolPort),
     ("proxy_protocol_server_addr", V::ProxyProtocolServerAddr),
     ("proxy_protocol_server_port", V::ProxyProtocolServerPort),
+    ("realip_remote_addr", V::RealipRemoteAddr),
+    ("realip_remote_port", V::RealipRemotePort),
     ("remote_addr", V::RemoteAddr),
     ("remote_port", V::RemotePort),
     ("server_addr", V::ServerAddr),
@@ -82,9 +88,6 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
     ("upstream_session_time", V::UpstreamSessionTime),
 ];
 
-/// Names of `$proxy_protocol_tlv_*` (PROXY protocol, section 2.2); `0x…` names any type.
-const TLVS: &[(&str, u8)] = &[("alpn", 0x01), ("authority", 0x02), ("unique_id", 0x05), ("netns", 0x30)];
-
 /// The nginx whose language and behaviour this is.
 const NGINX_VERSION: &str = "1.31.5";
 
@@ -92,11 +95,7 @@ const NGINX_VERSION: &str = "1.31.5";
 pub(crate) fn resolve(name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
     if let Some(tlv) = name.strip_prefix("proxy_protocol_tlv_") {
-        return match tlv.strip_prefix("0x") {
-            Some(hex) => u8::from_str_radix(hex, 16).ok(),
-            None => TLVS.iter().find(|(known, _)| *known == tlv).map(|(_, kind)| *kind),
-        }
-        .map(V::ProxyProtocolTlv);
+        return Tlv::named(tlv).map(V::ProxyProtocolTlv);
     }
     VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, variable)| *variable)
 }
@@ -123,6 +122,10 @@ impl Record {
     /// Appends the value; false when it does not exist (`-` in logs).
     pub fn push(&self, variable: Variable, now: Tick, out: &mut Vec<u8>) -> bool {
         match variable {
+            V::LimitConnStatus => match self.limit_status {
+                Some(status) => out.extend_from_slice(status.name().as_bytes()),
+                None => return false,
+            },
             V::BinaryRemoteAddr => match self.client.map(|client| client.ip()) {
                 Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
                 Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
@@ -143,11 +146,10 @@ impl Record {
             V::ProxyProtocolPort => return self.header_address(out, |(source, _)| *source, false),
             V::ProxyProtocolServerAddr => return self.header_address(out, |(_, server)| *server, true),
             V::ProxyProtocolServerPort => return self.header_address(out, |(_, server)| *server, false),
-            V::ProxyProtocolTlv(kind) => return self.tlv(out, kind),
-            V::RemoteAddr => match self.client {
-                Some(client) => text(out, client.ip()),
-                None => out.extend_from_slice(b"unix:"),
-            },
+            V::ProxyProtocolTlv(tlv) => return self.header.as_ref().is_some_and(|header| tlv.push(header, out)),
+            V::RealipRemoteAddr => address(out, self.connected()),
+            V::RealipRemotePort => self.connected().iter().for_each(|client| text(out, client.port())),
+            V::RemoteAddr => address(out, self.client),
             V::RemotePort => self.client.iter().for_each(|client| text(out, client.port())),
             V::ServerAddr => match self.local() {
                 Some(local) => text(out, local.ip()),
@@ -211,14 +213,12 @@ impl Record {
         out.extend_from_slice(part(hello));
         true
     }
+}
 
-    fn tlv(&self, out: &mut Vec<u8>, kind: u8) -> bool {
-        let tlvs = self.header.as_ref().map_or(&[][..], |header| &header.tlvs);
-        match tlvs.iter().find(|(other, _)| *other == kind) {
-            Some((_, value)) => out.extend_from_slice(value),
-            None => return false,
-        }
-        true
+fn address(out: &mut Vec<u8>, client: Option<SocketAddr>) {
+    match client {
+        Some(client) => text(out, client.ip()),
+        None => out.extend_from_slice(b"unix:"),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Cx {
     pub catalog: &'static Catalog,
     /// Place in its block of the statement that is being set.
     pub(crate) order: Cell<usize>,
+    /// Number of the block that statement stands in, and of the last block that was begun.
+    pub(crate) block: Cell<usize>,
+    blocks: Cell<usize>,
 }
 
 impl Cx {
@@ -37,6 +40,8 @@ impl Cx {
             diagnostics: RefCell::default(),
             catalog: Catalog::installed(),
             order: Cell::new(0),
+            block: Cell::new(0),
+            blocks: Cell::new(0),
         }
     }
 
@@ -123,18 +128,22 @@ impl<S: 'static> Level<S> {
     /// statements in file order. Everything wrong goes to `cx`.
     pub fn eval(&self, block: &Block, scope: &mut S, cx: &Cx) {
         // A block's `set` runs its own statements and may ask for its order after that.
-        let outer = cx.order.get();
+        let outer = (cx.order.get(), cx.block.get());
+        let number = cx.blocks.get() + 1;
+        cx.blocks.set(number);
         let mut seen = HashSet::new();
         for blocks in [false, true] {
             for (order, statement) in block.statements.iter().enumerate() {
                 if statement.block.is_some() == blocks {
                     let given = Given { statement, cx, context: self.context };
                     cx.order.set(order);
+                    cx.block.set(number);
                     self.statement(&given, scope, &mut seen).unwrap_or_else(|wrong| cx.report(wrong));
                 }
             }
         }
-        cx.order.set(outer);
+        cx.order.set(outer.0);
+        cx.block.set(outer.1);
     }
 
     /// Names that may stand here.

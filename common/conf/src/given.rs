@@ -22,6 +22,12 @@ impl<'a> Given<'a> {
         self.cx.order.get()
     }
 
+    /// Number of the block the statement stands in, from 1 on: rows that share one list tell by it
+    /// whether what the list holds was inherited.
+    pub fn block_number(&self) -> usize {
+        self.cx.block.get()
+    }
+
     pub fn len(&self) -> usize {
         self.statement.args.len()
     }

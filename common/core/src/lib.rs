@@ -1,8 +1,10 @@
 //! What both planes need and neither owns: upstream groups and their health,
 //! names, logs, sockets, the clock and the worker's own state.
 
+pub mod access;
 pub mod clock;
 pub mod health;
+pub mod limit;
 pub mod log;
 pub mod names;
 pub mod net;

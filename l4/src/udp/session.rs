@@ -1,5 +1,6 @@
 //! One UDP session: its peer's socket, what is known of it, and its end.
 
+use crate::bind;
 use crate::outcomes::Status;
 use crate::plan::Server;
 use crate::proxy::HeaderVersion;
@@ -11,7 +12,9 @@ use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, write_proxy_v1, write_proxy_v2};
 use fairlead_core::worker::Ticket;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::borrow::Cow;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) struct Session {
@@ -148,10 +151,12 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
 
 fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Result<(Socket, Pick), Status> {
     let entry = record.entry.clone();
+    let mut local = bind::local(record, now);
     loop {
         let mut pick = candidates.pick(record, now)?;
         record.attempt(pick.name(), now);
-        match socket(pick.address(), &entry.server) {
+        bind::renew(&mut local, record, now);
+        match socket(pick.address(), &entry.server, local) {
             Ok(peer) => {
                 if let Some(attempt) = record.current() {
                     attempt.connect = Some(Duration::ZERO);
@@ -176,21 +181,19 @@ fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Resul
 }
 
 enum Failure {
-    Local(&'static str, io::Error),
+    Local(Cow<'static, str>, io::Error),
     Connect(io::Error),
 }
 
-fn socket(address: &Address, server: &Server) -> Result<Socket, Failure> {
+fn socket(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
     let (domain, target) = match address {
         Address::Ip(address) => (Domain::for_address(*address), Ok(SockAddr::from(*address))),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)),
     };
     let target = target.map_err(Failure::Connect)?;
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), None)
-        .map_err(|error| Failure::Local("socket()", error))?;
-    if let (Some(local), Address::Ip(_)) = (server.proxy.bind, address) {
-        socket.bind(&local.into()).map_err(|error| Failure::Local("bind()", error))?;
-    }
+        .map_err(|error| Failure::Local("socket()".into(), error))?;
+    bind::prepare(&socket, address, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
     socket.connect(&target).map_err(Failure::Connect)?;
     Ok(socket)
 }

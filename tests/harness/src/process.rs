@@ -81,7 +81,7 @@ fn status_field(pid: u32, name: &str) -> Option<u64> {
 }
 
 fn socket_table(protocol: &str) -> impl Iterator<Item = (SocketAddr, String)> {
-    let table = fs::read_to_string(format!("/proc/net/{protocol}")).unwrap_or_default();
+    let table = fs::read_to_string(format!("/proc/thread-self/net/{protocol}")).unwrap_or_default();
     let rows: Vec<_> = table.lines().skip(1).filter_map(parse_row).collect();
     rows.into_iter()
 }

@@ -7,6 +7,7 @@ mod listen;
 mod proxy_protocol;
 mod relay;
 mod stream;
+mod tlv;
 
 pub use address::Address;
 pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
@@ -17,3 +18,4 @@ pub use proxy_protocol::{
 };
 pub use relay::{Direction, Relay, Relayed, Step, Tunnel, relay};
 pub use stream::Stream;
+pub use tlv::Tlv;

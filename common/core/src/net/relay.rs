@@ -158,6 +158,11 @@ impl Relay<'_> {
         self.to_client.read
     }
 
+    /// What has been moved so far, for who ends the relay before it has ended.
+    pub fn abandon(&self) -> Relayed {
+        self.outcome(Step::Read, None)
+    }
+
     /// Whether the client has sent its last byte.
     pub fn client_has_ended(&self) -> bool {
         self.to_peer.state != State::Open

@@ -1,0 +1,197 @@
+//! Connections in progress by key, shared by all workers of the process.
+//!
+//! A counted connection is a [`Held`]: dropping it is the only way to give its place back, so that
+//! no count can be left over. Keys live in shards, each behind a lock that is held for one lookup;
+//! a zone's size bounds the keys of all shards together.
+
+use crate::stats::Counter;
+use ahash::{AHashMap, RandomState};
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// So many that two workers seldom want the same one.
+const SHARDS: usize = 64;
+
+/// A zone as one generation sees it. Reloads carry the counts over, whatever the new size.
+#[derive(Clone)]
+pub struct Zone {
+    /// Bytes that keys may take.
+    size: u64,
+    table: Arc<Table>,
+}
+
+struct Table {
+    shards: Box<[Shard; SHARDS]>,
+    hasher: RandomState,
+    used: AtomicU64,
+    overflows: Counter,
+}
+
+/// On a cache line of its own.
+#[repr(align(64))]
+#[derive(Default)]
+struct Shard(Mutex<AHashMap<Key, u32>>);
+
+/// Why a connection was not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key has as many as it may have.
+    Limit,
+    /// There is no room for another key.
+    Full,
+}
+
+/// One counted connection.
+pub struct Held {
+    table: Arc<Table>,
+    key: Key,
+}
+
+impl Zone {
+    /// An empty zone of `size` bytes.
+    pub fn new(size: u64) -> Zone {
+        let table = Table {
+            shards: Box::new(std::array::from_fn(|_| Shard::default())),
+            hasher: RandomState::new(),
+            used: AtomicU64::new(0),
+            overflows: Counter::default(),
+        };
+        Zone { size, table: Arc::new(table) }
+    }
+
+    /// The same counts, bounded anew. Keys beyond a smaller size stay until their connections end.
+    pub fn resized(&self, size: u64) -> Zone {
+        Zone { size, table: self.table.clone() }
+    }
+
+    /// Counts a connection of `key` if it has fewer than `limit`.
+    ///
+    /// # Errors
+    /// Why it has to be turned away; nothing is counted then.
+    pub fn take(&self, key: &[u8], limit: u32) -> Result<Held, Refusal> {
+        let table = &self.table;
+        let mut counts = table.shard(key);
+        let key = match counts.get_mut(key) {
+            Some(count) if *count >= limit => return Err(Refusal::Limit),
+            Some(count) => {
+                *count += 1;
+                Key::new(key)
+            }
+            None => {
+                self.reserve(cost(key))?;
+                counts.insert(Key::new(key), 1);
+                Key::new(key)
+            }
+        };
+        drop(counts);
+        Ok(Held { table: table.clone(), key })
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), Refusal> {
+        let room = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.size);
+        let reserved = self.table.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        reserved.map(drop).map_err(|_| {
+            self.table.overflows.add(1);
+            Refusal::Full
+        })
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes its keys take now; zero when no connection is counted.
+    pub fn used(&self) -> u64 {
+        self.table.used.load(Ordering::Relaxed)
+    }
+
+    /// Connections turned away because the zone was full.
+    pub fn overflows(&self) -> u64 {
+        self.table.overflows.load()
+    }
+
+    /// Whether both count in the same place.
+    pub fn is_same(&self, other: &Zone) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+}
+
+impl Table {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, AHashMap<Key, u32>> {
+        let place = self.hasher.hash_one(key) as usize % SHARDS;
+        let shard = self.shards.get(place).unwrap_or(&self.shards[0]);
+        // Nobody panics while holding it.
+        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.table.shard(self.key.bytes());
+        let left = counts.get_mut(self.key.bytes()).map(|count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == Some(0) {
+            counts.remove(self.key.bytes());
+            drop(counts);
+            self.table.used.fetch_sub(cost(self.key.bytes()), Ordering::Relaxed);
+        }
+    }
+}
+
+/// What nginx takes for a key on a 64-bit machine: 64 bytes for up to 28 of it, then powers of two.
+fn cost(key: &[u8]) -> u64 {
+    const NODE: u64 = 36;
+    (NODE + key.len() as u64).next_power_of_two()
+}
+
+/// Addresses and other short keys need no memory of their own.
+enum Key {
+    Short { length: u8, bytes: [u8; Key::SHORT] },
+    Long(Box<[u8]>),
+}
+
+impl Key {
+    const SHORT: usize = 22;
+
+    fn new(key: &[u8]) -> Key {
+        let mut bytes = [0; Key::SHORT];
+        match bytes.get_mut(..key.len()) {
+            Some(room) => {
+                room.copy_from_slice(key);
+                Key::Short { length: key.len() as u8, bytes }
+            }
+            None => Key::Long(key.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Key::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Key::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Key {}
