@@ -24,12 +24,16 @@ pub(crate) struct Zone {
 impl Zone {
     /// Zones that `previous` has too, with the same key, go on counting. Problems go to `build.cx`.
     pub fn build(zones: &limit::Zones, previous: Option<&Plan>, build: &Build<'_>) -> Vec<Zone> {
-        let compiled = zones.0.iter().filter_map(|zone| {
-            let key = compile(&zone.key).map_err(|diagnostic| build.cx.report(diagnostic)).ok()?;
+        let compiled = zones.0.iter().map(|zone| {
+            // One that is wrong stays in its place, so that what names it is not wrong too.
+            let key = compile(&zone.key).unwrap_or_else(|diagnostic| {
+                build.cx.report(diagnostic);
+                Template { pieces: Vec::new() }
+            });
             let mut known = previous.iter().flat_map(|plan| &plan.limit_zones);
             let known = known.find(|known| known.name == zone.name && known.text == zone.key.text);
             let counts = known.map_or_else(|| limit::Zone::new(zone.size), |known| known.counts.resized(zone.size));
-            Some(Zone { name: zone.name.clone(), text: zone.key.text.clone(), key, counts })
+            Zone { name: zone.name.clone(), text: zone.key.text.clone(), key, counts }
         });
         compiled.collect()
     }

@@ -5,10 +5,16 @@
 
 use fairlead_harness::Setup;
 
+mod access;
 mod balance;
 mod faults;
+mod limit_conn;
 mod log;
+mod proxy_bind;
 mod proxy_protocol;
+mod proxy_socket;
+mod realip;
+mod session_drop;
 mod tcp;
 mod timeouts;
 mod udp;

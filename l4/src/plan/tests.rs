@@ -39,10 +39,7 @@ fn says_what_nginx_says() {
         ),
         (format!("server {{ listen 1; {peer} access_log /tmp/x; }}"), "log format is not specified"),
         (format!("server {{ listen 1; {peer} access_log /tmp/x y; }}"), "unknown log format \"y\""),
-        (
-            format!("server {{ listen 1; {peer} proxy_bind 127.0.0.1 transparent; }}"),
-            "\"transparent\" parameter is known to nginx, not built in fairlead yet",
-        ),
+        (format!("server {{ listen 1; {peer} proxy_bind 127.0.0.1 opaque; }}"), "invalid parameter \"opaque\""),
         (format!("server {{ listen 1; {peer} proxy_bind nowhere; }}"), "invalid address \"nowhere\""),
     ] {
         assert_eq!(problems(&text), [expected], "{text}");

@@ -5,7 +5,7 @@
 //! `[0-9]{2}`, blocks).
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -137,8 +137,8 @@ impl Setup {
         let listens = statements.iter().filter_map(|statement| statement.strip_prefix("listen "));
         let own = listens.filter_map(|arguments| {
             let words: Vec<&str> = arguments.split_whitespace().collect();
-            let address: SocketAddr = words.first()?.parse().ok()?;
-            Some((address, words.contains(&"udp")))
+            let address: SocketAddrV4 = words.first()?.parse().ok()?;
+            Some((address.into(), words.contains(&"udp")))
         });
         own.collect()
     }
