@@ -41,6 +41,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairlead_core::clock::Tick;
     use fairlead_core::net::Address;
     use fairlead_core::upstream::{Availability, Group, Method};
     use std::net::SocketAddr;
@@ -65,10 +66,10 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mut watch = Watch::new(group.peers[0].clone());
         assert!(!watch.poll_lost(&mut cx) && !watch.poll_lost(&mut cx));
-        group.peers[1].set_health(Availability::Unhealthy);
+        group.peers[1].set_health(Availability::Unhealthy, Tick(0));
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
         assert!(!watch.poll_lost(&mut cx), "another peer is lost");
-        group.peers[0].set_health(Availability::Unhealthy);
+        group.peers[0].set_health(Availability::Unhealthy, Tick(0));
         assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
         assert!(watch.poll_lost(&mut cx));
     }
@@ -77,7 +78,7 @@ mod tests {
     fn a_peer_that_was_lost_before_is_seen_at_once() {
         let peer = Peer::new(Address::Ip(SocketAddr::from(([10, 0, 0, 1], 1))), "peer");
         let group = Group::new("group", vec![peer], Method::RoundRobin);
-        group.peers[0].set_health(Availability::Unhealthy);
+        group.peers[0].set_health(Availability::Unhealthy, Tick(0));
         assert!(Watch::new(group.peers[0].clone()).poll_lost(&mut Context::from_waker(Waker::noop())));
     }
 }
