@@ -2,7 +2,7 @@
 //! end. The rows, buffering, files and syslog are core's.
 
 use crate::record::Record;
-use crate::variables::{Variable, compile};
+use crate::variables::{Variable, compile, compile_line};
 use fairlead_conf::{Diagnostic, Piece, Template};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{AccessEntry, AccessLog, Escape, Format, is_true, push_escaped};
@@ -28,7 +28,7 @@ impl Line {
     pub fn compile(format: &Format, build: &Build<'_>) -> Arc<Line> {
         let mut pieces: Vec<Piece<Variable>> = Vec::new();
         for word in &format.text {
-            match compile(word) {
+            match compile_line(word, build.cx) {
                 Ok(template) => pieces.extend(template.pieces),
                 Err(diagnostic) => build.cx.report(diagnostic),
             }
@@ -57,7 +57,7 @@ impl Access {
             .logs
             .access_log(&entry.destination, entry.buffer, entry.flush)
             .map_err(|error| Diagnostic::error(entry.path.span, error.to_string()))?;
-        let condition = entry.condition.as_ref().map(compile).transpose()?;
+        let condition = entry.condition.as_ref().map(|word| compile(word, build.cx)).transpose()?;
         Ok(Access { log, format: line.clone(), condition })
     }
 

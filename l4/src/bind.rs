@@ -5,7 +5,7 @@ use crate::listen;
 use crate::plan::Server;
 use crate::record::Record;
 use crate::variables::{Variable, compile};
-use fairlead_conf::{Diagnostic, Given, Template, Word};
+use fairlead_conf::{Cx, Diagnostic, Given, Template, Word};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::Level;
 use fairlead_core::net::Address;
@@ -56,8 +56,8 @@ enum Local {
 }
 
 impl Bind {
-    pub fn build(settings: &Settings) -> Result<Bind, Diagnostic> {
-        let template = compile(&settings.address)?;
+    pub fn build(settings: &Settings, cx: &Cx) -> Result<Bind, Diagnostic> {
+        let template = compile(&settings.address, cx)?;
         let address = match template.literal().and_then(parse) {
             Some(address) => Local::Fixed(address),
             None => Local::Variable(template),

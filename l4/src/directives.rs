@@ -2,7 +2,7 @@
 //! they stand in. A feature's rows live in the feature's file.
 
 use crate::settings::{Content, Server, Session, Stream};
-use crate::{health_check, listen, pass, phases, preread, proxy, returns, servers};
+use crate::{custom, health_check, listen, pass, phases, preread, proxy, returns, servers};
 use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Level, Page, Repeat, Value};
 use fairlead_core::{access, health, limit, log, resolver, upstream};
 use std::sync::LazyLock;
@@ -14,6 +14,7 @@ pub(crate) const SERVER: Contexts = Contexts::STREAM_SERVER;
 pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
     Level::new(STREAM)
         .with(BLOCKS, |stream: &mut Stream| stream)
+        .with(custom::DIRECTIVES, |stream| &mut stream.variables)
         .with(log::FORMAT_DIRECTIVES, |stream| &mut stream.formats)
         .with(SESSION, |stream| &mut stream.inherited.session)
         .with(preread::DIRECTIVES, |stream| &mut stream.inherited.preread)
@@ -33,6 +34,7 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
     Level::new(SERVER)
         .with(listen::DIRECTIVES, |server: &mut Server| &mut server.listens)
         .with(servers::DIRECTIVES, |server| &mut server.server_names)
+        .with(custom::SET, |server| &mut server.sets)
         .with(SESSION, |server| &mut server.session)
         .with(preread::DIRECTIVES, |server| &mut server.preread)
         .with(proxy::DIRECTIVES, |server| &mut server.proxy)
@@ -68,6 +70,8 @@ pub fn pages() -> Vec<Page> {
     all.extend(fairlead_conf::pages(preread::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(pass::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(returns::DIRECTIVES, "stream"));
+    all.extend(fairlead_conf::pages(custom::DIRECTIVES, "stream variables"));
+    all.extend(fairlead_conf::pages(custom::SET, "stream variables"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
     all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));

@@ -8,6 +8,7 @@ mod accept;
 mod access_log;
 mod bind;
 mod connect;
+mod custom;
 mod directives;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]

@@ -26,7 +26,7 @@ impl Zone {
     pub fn build(zones: &limit::Zones, previous: Option<&Plan>, build: &Build<'_>) -> Vec<Zone> {
         let compiled = zones.0.iter().map(|zone| {
             // One that is wrong stays in its place, so that what names it is not wrong too.
-            let key = compile(&zone.key).unwrap_or_else(|diagnostic| {
+            let key = compile(&zone.key, build.cx).unwrap_or_else(|diagnostic| {
                 build.cx.report(diagnostic);
                 Template { pieces: Vec::new() }
             });

@@ -7,7 +7,7 @@ use crate::outcomes::Status;
 use crate::record::Record;
 use crate::target::{self, NO_PORT};
 use crate::variables::{Variable, compile};
-use fairlead_conf::{Args, Diagnostic, Directive, Repeat, Template, Value, Word};
+use fairlead_conf::{Args, Cx, Diagnostic, Directive, Repeat, Template, Value, Word};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ListenerKey};
@@ -41,8 +41,8 @@ pub(crate) const ACTION: &str = "passing connection to port";
 
 /// # Errors
 /// An unknown variable, or what can be no address, in nginx's words.
-pub(crate) fn compile_address(word: &Word) -> Result<Destination, Diagnostic> {
-    let template = compile(word)?;
+pub(crate) fn compile_address(word: &Word, cx: &Cx) -> Result<Destination, Diagnostic> {
+    let template = compile(word, cx)?;
     if template.literal().is_none() {
         return Ok(Destination::Dynamic(template));
     }

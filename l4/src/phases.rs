@@ -1,7 +1,8 @@
 //! What a session passes before anything of its content is looked at, in
-//! nginx's order: post-accept (realip), pre-access (`limit_conn`), access
+//! nginx's order: post-accept (realip), pre-access (`set`, `limit_conn`), access
 //! (`allow`, `deny`). The same for TCP and UDP; never waits.
 
+use crate::custom;
 use crate::directives::{SERVER, STREAM};
 use crate::limit_conn::{Limits, Zone};
 use crate::outcomes::Status;
@@ -55,6 +56,7 @@ pub(crate) fn enter(record: &mut Record) -> Result<(), Status> {
     let entry = record.entry.clone();
     let phases = &entry.server.phases;
     realip::apply(record, &phases.trusted);
+    custom::set(record);
     phases.limits.enter(record, tick())?;
     if phases.access.denies(record.client.map(|client| client.ip())) {
         record.log(Level::Error, INITIALIZING, format_args!("access forbidden by rule"));

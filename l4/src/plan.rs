@@ -2,6 +2,7 @@
 //! groups built with what they keep from the running generation.
 
 use crate::access_log::{Access, Line};
+use crate::custom::{self, Customs};
 use crate::directives::STREAM_LEVEL;
 use crate::outcomes::Outcomes;
 use crate::servers::Places;
@@ -9,10 +10,10 @@ use crate::target::{self, Target};
 use crate::variables::{Variable, compile};
 use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings};
 use ahash::AHashMap;
-use fairlead_conf::{Block, Diagnostic, Piece, Template, Word};
+use fairlead_conf::{Block, Diagnostic, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::log::{ErrorLog, ErrorLogs};
-use fairlead_core::names::Names;
+use fairlead_core::names::{Names, Pattern};
 use fairlead_core::net::{Address, Listener, ListenerKey};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
@@ -27,6 +28,7 @@ pub struct Plan {
     pub(crate) hostname: Box<str>,
     checks: Vec<Check>,
     pub(crate) limit_zones: Vec<limit_conn::Zone>,
+    pub(crate) customs: Customs,
 }
 
 /// One address and the servers that take its sessions.
@@ -64,6 +66,7 @@ pub(crate) struct Server {
     pub proxy: proxy::Settings,
     pub error_log: ErrorLog,
     pub access_logs: Vec<Access>,
+    pub sets: custom::Sets,
     /// Index of the resolver that its names are asked of.
     pub resolver: Option<usize>,
     /// Something will ask which address a client used.
@@ -96,13 +99,20 @@ impl Plan {
     ) -> Option<Arc<Plan>> {
         let mut stream = settings::Stream::default();
         stream.inherited.error_logs = error_logs.clone();
+        build.cx.defined.take();
+        custom::define(block, build.cx);
         STREAM_LEVEL.defaults(&mut stream, build.cx);
         STREAM_LEVEL.eval(block, &mut stream, build.cx);
-        let mut planner = Planner::new(&stream, previous, build);
+        let sets = stream.servers.iter().flat_map(|server| &server.sets);
+        let names = build.cx.defined.borrow().clone();
+        let customs = Customs::new(std::mem::take(&mut stream.variables), sets, names);
+        let mut planner = Planner::new(&stream, customs, previous, build);
         for server in &stream.servers {
             planner.server(server);
         }
         planner.plan.listening = std::mem::take(&mut planner.places).finish(build);
+        build.cx.defined.take();
+        Pattern::forget_known();
         (!build.cx.has_errors()).then(|| Arc::new(planner.plan))
     }
 
@@ -157,7 +167,12 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(stream: &settings::Stream, previous: Option<&'a Plan>, build: &'a Build<'a>) -> Planner<'a> {
+    fn new(
+        stream: &settings::Stream,
+        customs: Customs,
+        previous: Option<&'a Plan>,
+        build: &'a Build<'a>,
+    ) -> Planner<'a> {
         let plan = Plan {
             listening: Vec::new(),
             groups: Vec::new(),
@@ -165,6 +180,7 @@ impl<'a> Planner<'a> {
             hostname: hostname(),
             checks: Vec::new(),
             limit_zones: limit_conn::Zone::build(&stream.limit_zones, previous, build),
+            customs,
         };
         let before = previous.iter().flat_map(|plan| &plan.listening);
         let listened = before.map(|listening| (&listening.listener.key, listening)).collect();
@@ -199,7 +215,7 @@ impl<'a> Planner<'a> {
 
     fn add(&mut self, name: Box<str>, named: bool, group: Arc<Group>) -> usize {
         let key = match &group.method {
-            Method::Hash { key, .. } => self.report(compile(key)),
+            Method::Hash { key, .. } => self.report(compile(key, self.build.cx)),
             _ => None,
         };
         let tries = group.peers.iter().filter(|peer| !peer.down).count();
@@ -231,14 +247,18 @@ impl<'a> Planner<'a> {
     fn content(&mut self, server: &settings::Server) -> Option<Content> {
         match server.content? {
             settings::Content::Proxy => self.target(server.proxy.pass.as_ref()?).map(Content::Proxy),
-            settings::Content::Pass => self.report(pass::compile_address(server.pass.as_ref()?)).map(Content::Pass),
-            settings::Content::Return => self.report(compile(server.returns.as_ref()?)).map(Content::Return),
+            settings::Content::Pass => {
+                self.report(pass::compile_address(server.pass.as_ref()?, self.build.cx)).map(Content::Pass)
+            }
+            settings::Content::Return => {
+                self.report(compile(server.returns.as_ref()?, self.build.cx)).map(Content::Return)
+            }
         }
     }
 
     /// What `proxy_pass` says: a group there is already, one for its address, or variables.
     fn target(&mut self, pass: &Word) -> Option<Target> {
-        let template = self.report(compile(pass))?;
+        let template = self.report(compile(pass, self.build.cx))?;
         let Some(text) = template.literal() else { return Some(Target::Dynamic(template)) };
         let text = text.to_ascii_lowercase();
         if let Some(index) = self.plan.groups.iter().position(|planned| *planned.name == *text) {
@@ -298,11 +318,13 @@ impl<'a> Planner<'a> {
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
         let resolver = server.names.settings().map(|settings| self.resolver(settings));
         let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build)?;
-        let bind = server.proxy.bind.as_ref().and_then(|settings| self.report(bind::Bind::build(settings)));
+        let bind =
+            server.proxy.bind.as_ref().and_then(|settings| self.report(bind::Bind::build(settings, self.build.cx)));
         let wants_local = server.proxy.header.is_some()
-            || phases.variables(&self.plan.limit_zones).any(|variable| variable.wants_local())
-            || bind.iter().flat_map(bind::Bind::variables).any(|variable| variable.wants_local())
-            || access_logs.iter().flat_map(Access::variables).any(Variable::wants_local)
+            || phases.variables(&self.plan.limit_zones).any(|variable| self.plan.customs.want_local(*variable))
+            || bind.iter().flat_map(bind::Bind::variables).any(|variable| self.plan.customs.want_local(*variable))
+            || access_logs.iter().flat_map(Access::variables).any(|variable| self.plan.customs.want_local(variable))
+            || server.sets.iter().any(|set| self.wants_local(&set.value))
             || self.content_wants_local(&content);
         Some(Server {
             name: first_name(server).into(),
@@ -312,6 +334,7 @@ impl<'a> Planner<'a> {
             proxy: server.proxy.clone(),
             error_log,
             access_logs,
+            sets: server.sets.clone(),
             resolver,
             wants_local,
             outcomes,
@@ -323,17 +346,21 @@ impl<'a> Planner<'a> {
     fn content_wants_local(&self, content: &Content) -> bool {
         match content {
             Content::Proxy(target) => self.target_wants_local(target),
-            Content::Pass(pass::Destination::Dynamic(text)) | Content::Return(text) => wants_local(text),
+            Content::Pass(pass::Destination::Dynamic(text)) | Content::Return(text) => self.wants_local(text),
             Content::Pass(pass::Destination::Address(_)) => false,
         }
     }
 
     fn target_wants_local(&self, target: &Target) -> bool {
-        let template = match target {
-            Target::Dynamic(template) => return wants_local(template) || self.plan.groups.iter().any(hash_wants_local),
-            Target::Group(index) => self.plan.groups.get(*index),
-        };
-        template.is_some_and(hash_wants_local)
+        let by_key = |group: &PlannedGroup| group.key.as_ref().is_some_and(|key| self.wants_local(key));
+        match target {
+            Target::Dynamic(template) => self.wants_local(template) || self.plan.groups.iter().any(by_key),
+            Target::Group(index) => self.plan.groups.get(*index).is_some_and(by_key),
+        }
+    }
+
+    fn wants_local(&self, template: &Template<Variable>) -> bool {
+        template.variables().any(|variable| self.plan.customs.want_local(*variable))
     }
 
     /// Counters of the server that had one of these addresses, and its name, before.
@@ -360,14 +387,6 @@ impl<'a> Planner<'a> {
 
 fn first_name(server: &settings::Server) -> &str {
     server.server_names.first().map_or("", |name| &name.text)
-}
-
-fn wants_local(template: &Template<Variable>) -> bool {
-    template.pieces.iter().any(|piece| matches!(piece, Piece::Variable(variable) if variable.wants_local()))
-}
-
-fn hash_wants_local(planned: &PlannedGroup) -> bool {
-    planned.key.as_ref().is_some_and(wants_local)
 }
 
 /// `$hostname`, in lower case as nginx has it.

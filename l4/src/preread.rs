@@ -105,7 +105,9 @@ fn choose(record: &mut Record, hello: ClientHello) {
     let chosen = servers::host(&hello.server_name).and_then(|host| record.entry.select(&host));
     if let Some((entry, captures)) = chosen {
         record.entry = entry;
-        record.captures = captures;
+        if let Some(captures) = captures {
+            record.captured(*captures);
+        }
     }
     record.hello = Some(Box::new(hello));
 }

@@ -2,6 +2,7 @@
 //! were tried, how many bytes. Variables, log lines and counters read it; it
 //! does no I/O.
 
+use crate::custom;
 use crate::limit_conn::LimitStatus;
 use crate::outcomes::Status;
 use crate::realip::Forwarder;
@@ -9,7 +10,6 @@ use crate::worker::{Entry, Worker};
 use fairlead_core::clock::Tick;
 use fairlead_core::limit::Held;
 use fairlead_core::log::Level;
-use fairlead_core::names::Captures;
 use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader};
 use fairlead_core::upstream::Peer;
 use std::fmt;
@@ -38,8 +38,6 @@ pub(crate) struct Record {
     pub header: Option<Box<ProxyHeader>>,
     /// What `ssl_preread` found.
     pub hello: Option<Box<ClientHello>>,
-    /// Groups of the regex in `server_name` that the session's name matched.
-    pub captures: Option<Box<Captures>>,
     /// Bytes of the client, without its PROXY header, and bytes sent to it.
     pub received: u64,
     pub sent: u64,
@@ -47,6 +45,8 @@ pub(crate) struct Record {
     /// Proxying has begun: log lines speak of the peer too.
     pub proxying: bool,
     pub attempts: Vec<Attempt>,
+    /// Values of the configuration's own variables.
+    pub custom: custom::Values,
 }
 
 /// One peer that was tried.
@@ -96,12 +96,12 @@ impl Record {
             started: now,
             header: None,
             hello: None,
-            captures: None,
             received: 0,
             sent: 0,
             status: Status::Ok,
             proxying: false,
             attempts: Vec::new(),
+            custom: custom::Values::default(),
         }
     }
 

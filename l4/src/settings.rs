@@ -1,7 +1,7 @@
 //! What `stream { … }` says, level by level, before anything is resolved,
 //! opened or bound: `plan` compiles it.
 
-use crate::{health_check, listen, phases, preread, proxy, servers};
+use crate::{custom, health_check, listen, phases, preread, proxy, servers};
 use fairlead_conf::{Span, Word};
 use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
 use fairlead_core::resolver::ResolverSettings;
@@ -17,6 +17,7 @@ pub(crate) struct Stream {
     pub matches: Vec<health::MatchSettings>,
     pub formats: Formats,
     pub limit_zones: limit::Zones,
+    pub variables: custom::Blocks,
     pub servers: Vec<Server>,
 }
 
@@ -34,6 +35,7 @@ pub(crate) struct Server {
     pub pass: Option<Word>,
     pub returns: Option<Word>,
     pub preread: preread::Settings,
+    pub sets: custom::Sets,
     pub session: Session,
     pub proxy: proxy::Settings,
     pub names: ResolverSettings,

@@ -1,7 +1,8 @@
-//! The stream plane's variables: one table from names to values.
+//! The stream plane's variables: one table from names to values. Those that the
+//! configuration makes are `custom`'s.
 
 use crate::record::{Attempt, Record};
-use fairlead_conf::{Diagnostic, Template, Word};
+use fairlead_conf::{Cx, Diagnostic, Template, Word};
 use fairlead_core::clock::{Tick, push_time_iso8601, push_time_local, unix_millis};
 use fairlead_core::net::{ClientHello, Protocol, Tlv};
 use std::io::Write;
@@ -14,6 +15,10 @@ pub(crate) enum Variable {
     BytesReceived,
     BytesSent,
     Connection,
+    /// Number of a variable that the configuration makes.
+    Custom(usize),
+    /// `$1` to `$9`: a group of the regular expression that matched last.
+    Group(usize),
     Hostname,
     LimitConnStatus,
     Msec,
@@ -91,8 +96,8 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
 /// The nginx whose language and behaviour this is.
 const NGINX_VERSION: &str = "1.31.5";
 
-/// The variable called `name`; case does not matter, as in nginx.
-pub(crate) fn resolve(name: &str) -> Option<Variable> {
+/// nginx's own variable of this name; case does not matter.
+pub(crate) fn builtin(name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
     if let Some(tlv) = name.strip_prefix("proxy_protocol_tlv_") {
         return Tlv::named(tlv).map(V::ProxyProtocolTlv);
@@ -100,8 +105,28 @@ pub(crate) fn resolve(name: &str) -> Option<Variable> {
     VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, variable)| *variable)
 }
 
-pub(crate) fn compile(word: &Word) -> Result<Template<Variable>, Diagnostic> {
-    Template::compile(word, &resolve)
+/// The variable called `name`, one of the configuration's own included.
+pub(crate) fn resolve(name: &str, cx: &Cx) -> Option<Variable> {
+    builtin(name).or_else(|| cx.defined.borrow().number(name).map(V::Custom))
+}
+
+/// Compiles one word of the configuration.
+///
+/// # Errors
+/// An unknown variable, in nginx's words.
+pub(crate) fn compile(word: &Word, cx: &Cx) -> Result<Template<Variable>, Diagnostic> {
+    Template::compile(word, &|name| match name.as_bytes() {
+        [digit @ b'1'..=b'9'] => Some(V::Group(usize::from(digit - b'0'))),
+        _ => resolve(name, cx),
+    })
+}
+
+/// The same for `log_format`, which knows no `$1`.
+///
+/// # Errors
+/// An unknown variable, in nginx's words.
+pub(crate) fn compile_line(word: &Word, cx: &Cx) -> Result<Template<Variable>, Diagnostic> {
+    Template::compile(word, &|name| resolve(name, cx))
 }
 
 impl Variable {
@@ -134,6 +159,8 @@ impl Record {
             V::BytesReceived => text(out, self.received),
             V::BytesSent => text(out, self.sent),
             V::Connection => text(out, self.number),
+            V::Custom(number) => return self.push_custom(number, now, out),
+            V::Group(number) => return self.push_group(number, out),
             V::Hostname => out.extend_from_slice(self.worker.plan.hostname.as_bytes()),
             V::Msec => seconds(out, Duration::from_millis(unix_millis())),
             V::NginxVersion => out.extend_from_slice(NGINX_VERSION.as_bytes()),

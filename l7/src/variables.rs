@@ -14,6 +14,7 @@ pub use request_id::RequestId;
 use crate::exchange::Exchange;
 use crate::plan::Captures;
 use fairlead_conf::{Block, Cx, Diagnostic, Template, Word};
+use fairlead_core::names::group_names;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -99,7 +100,7 @@ pub fn resolve(name: &str, cx: &Cx) -> Option<Variable> {
     if let Some(row) = TABLES.iter().flat_map(|table| table.iter()).find(|row| row.name == name) {
         return Some(Variable::Row(row));
     }
-    if cx.defined.borrow().contains(&*name) {
+    if cx.defined.borrow().contains(&name) {
         return Some(Variable::Named(name.into()));
     }
     PREFIXES.iter().find_map(|row| {
@@ -141,22 +142,14 @@ pub(crate) fn define_groups(block: &Block, cx: &Cx) {
         let regexes = matches!(&*statement.name.text, "server_name" | "location");
         for word in statement.args.iter().filter(|_| regexes) {
             let mut defined = cx.defined.borrow_mut();
-            defined.extend(group_names(&word.text).map(|name| name.to_ascii_lowercase().into()));
+            group_names(&word.text).for_each(|name| {
+                defined.define(name);
+            });
         }
         if let Some(inner) = &statement.block {
             define_groups(inner, cx);
         }
     }
-}
-
-/// Names between `(?<` or `(?P<` and `>`.
-fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
-    pattern.split("(?").skip(1).filter_map(|rest| {
-        let rest = rest.strip_prefix('P').unwrap_or(rest).strip_prefix('<')?;
-        let (name, _) = rest.split_once('>')?;
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        (plain && !name.is_empty()).then_some(name)
-    })
 }
 
 impl Exchange {

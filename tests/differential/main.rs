@@ -14,4 +14,5 @@ mod peer;
 mod recorder;
 mod transcript;
 mod upstream;
+mod variables;
 mod wire;

@@ -8,17 +8,39 @@ use fairlead_harness::Setup;
 mod access;
 mod balance;
 mod faults;
+mod geo;
 mod limit_conn;
 mod log;
+mod map;
 mod proxy_bind;
 mod proxy_protocol;
 mod proxy_socket;
 mod realip;
 mod session_drop;
+mod set;
+mod split_clients;
 mod tcp;
 mod timeouts;
 mod udp;
 
 fn fairlead() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_fairlead"))
+}
+
+/// What a session's log line says of `variables` (`$a|$b`) when `stream` defines them.
+fn values(setup: Setup, stream: &str, variables: &str) -> String {
+    let peer = fairlead_harness::TcpPeer::echo();
+    let proxy = setup.set("peer", peer.address()).stream(&format!(
+        "log_format own '{variables}'; {stream}
+         server {{ listen 127.0.0.1:{{port}}; proxy_pass {{peer}}; access_log {{dir}}/access.log own; }}"
+    ));
+    drop(fairlead_harness::connect(proxy.address()));
+    proxy.access_lines(1).remove(0)
+}
+
+/// What `-t` says is wrong with the inside of `stream`.
+fn problem(stream: &str) -> String {
+    let (valid, told) = fairlead().check(&format!("stream {{ {stream} }}"));
+    assert!(!valid, "{stream} is taken\n{told}");
+    told
 }

@@ -7,7 +7,7 @@
 use crate::known::{self, Trap};
 use crate::spelling::closest;
 use crate::{Args, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value};
-use crate::{Word, check, unknown};
+use crate::{Defined, Word, check, unknown};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,9 @@ pub struct Cx {
     pub prefix: PathBuf,
     /// Folder of the main configuration file.
     pub conf_dir: PathBuf,
-    /// Names of variables that the configuration itself defines (named captures, `set`, `map`).
-    pub defined: RefCell<HashSet<Box<str>>>,
+    /// Names of variables that the configuration itself defines (named captures, `set`, `map`). Each
+    /// plane begins with none and takes its own away.
+    pub defined: RefCell<Defined>,
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// Every directive of the process: what a name means where it is not allowed.
     pub catalog: &'static Catalog,

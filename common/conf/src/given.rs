@@ -115,6 +115,19 @@ impl<'a> Given<'a> {
         self.statement.block.as_ref().unwrap_or(&NONE)
     }
 
+    /// The statements of a block that holds no directives (`map`, `geo`): the first word of each is
+    /// its name. A block among them is reported.
+    pub fn entries(&self) -> impl Iterator<Item = &'a Statement> {
+        let cx = self.cx;
+        self.block().statements.iter().filter(move |entry| {
+            if let Some(block) = &entry.block {
+                let span = crate::Span { end: block.span.start + 1, ..block.span };
+                cx.report(Diagnostic::error(span, "unexpected \"{\"").help("no block may stand here"));
+            }
+            entry.block.is_none()
+        })
+    }
+
     /// An error that points at argument `index`.
     pub fn error(&self, index: usize, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(self.word(index).span, message)

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod check;
+mod defined;
 mod diagnostic;
 mod directive;
 mod eval;
@@ -26,6 +27,7 @@ mod unknown;
 pub mod value;
 
 pub use catalog::{Catalog, Page, pages};
+pub use defined::Defined;
 pub use diagnostic::{Diagnostic, Severity};
 pub use directive::{Args, Contexts, Directive, Param, Repeat, Value};
 pub use eval::{Cx, Level};

@@ -12,4 +12,5 @@ pub mod plan;
 pub mod resolver;
 pub mod stats;
 pub mod upstream;
+pub mod variable;
 pub mod worker;

@@ -5,7 +5,7 @@
 
 mod pattern;
 
-pub use pattern::{Captures, Pattern};
+pub use pattern::{Captures, Pattern, TooComplex, group_names};
 
 use ahash::AHashMap;
 

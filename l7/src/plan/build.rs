@@ -23,6 +23,7 @@ pub(super) fn build(
     previous: Option<&Plan>,
     build: &Build<'_>,
 ) -> Option<Arc<Plan>> {
+    build.cx.defined.take();
     variables::define_groups(block, build.cx);
     let mut http = Http::default();
     http.inherited.error_logs = Arc::new(error_logs.clone());

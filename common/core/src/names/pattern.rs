@@ -11,6 +11,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+/// The pattern needs more work on this text than it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooComplex;
+
 /// Steps after which a backtracking match is given up as no match.
 const BACKTRACK_LIMIT: usize = 100_000;
 
@@ -90,8 +94,17 @@ impl Pattern {
     /// Whether it matches anywhere in `subject`; if so its groups replace the numbered
     /// ones and set the named ones.
     pub fn matches(&self, subject: &[u8], captures: &mut Captures) -> bool {
+        // Past the limit the answer is unknown; nginx too serves the next location then.
+        self.try_matches(subject, captures).unwrap_or(false)
+    }
+
+    /// The same for those who want to know of a match that was given up.
+    ///
+    /// # Errors
+    /// [`TooComplex`] when it takes too long to tell.
+    pub fn try_matches(&self, subject: &[u8], captures: &mut Captures) -> Result<bool, TooComplex> {
         match &self.engine {
-            Engine::Linear(regex) => self.match_linear(regex, subject, captures),
+            Engine::Linear(regex) => Ok(self.match_linear(regex, subject, captures)),
             Engine::Backtracking(regex) => self.match_backtracking(regex, subject, captures),
         }
     }
@@ -108,12 +121,16 @@ impl Pattern {
         true
     }
 
-    fn match_backtracking(&self, regex: &fancy_regex::Regex, subject: &[u8], captures: &mut Captures) -> bool {
+    fn match_backtracking(
+        &self,
+        regex: &fancy_regex::Regex,
+        subject: &[u8],
+        captures: &mut Captures,
+    ) -> Result<bool, TooComplex> {
         let text: Cow<'_, str> = String::from_utf8_lossy(subject);
-        // Past the limit the answer is unknown; nginx too serves the next location then.
-        let Ok(Some(found)) = regex.captures(&text) else { return false };
+        let Some(found) = regex.captures(&text).map_err(|_| TooComplex)? else { return Ok(false) };
         self.store(found.iter().map(|group| group.map(|group| group.as_str().as_bytes())), captures);
-        true
+        Ok(true)
     }
 
     fn store<'t>(&self, groups: impl Iterator<Item = Option<&'t [u8]>>, captures: &mut Captures) {
@@ -125,6 +142,16 @@ impl Pattern {
             captures.numbered.push(group.map(<[u8]>::to_vec));
         }
     }
+}
+
+/// Names of the groups of a pattern that is not compiled: what stands between `(?<` or `(?P<` and `>`.
+pub fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split("(?").skip(1).filter_map(|rest| {
+        let rest = rest.strip_prefix('P').unwrap_or(rest).strip_prefix('<')?;
+        let (name, _) = rest.split_once('>')?;
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (plain && !name.is_empty()).then_some(name)
+    })
 }
 
 fn backtracking(text: &str, ignore_case: bool, linear_error: &regex::Error) -> Result<fancy_regex::Regex, String> {
@@ -178,6 +205,8 @@ mod tests {
     fn catastrophic_patterns_end() {
         let subject = [b"/".as_slice(), &[b'a'; 64], b"!"].concat();
         assert!(matched(r"^/(?:(a+)+)\1$", false, &subject).is_none());
+        let pattern = Pattern::new(r"^/(?:(a+)+)\1$", false).unwrap();
+        assert_eq!(pattern.try_matches(&subject, &mut Captures::default()), Err(TooComplex));
     }
 
     #[test]
