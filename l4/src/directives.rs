@@ -95,8 +95,8 @@ const BLOCKS: &[Directive<Stream>] = &[
         set: |stream, given| {
             let mut server = stream.inherited.clone();
             server.span = given.statement.name.span;
-            let names = |name: &str| given.block().statements.iter().any(|statement| &*statement.name.text == name);
-            server.names_listen = names("listen");
+            let mut statements = given.block().statements.iter();
+            server.names_listen = statements.any(|statement| &*statement.name.text == "listen");
             server.content = content(given.block(), given.cx);
             SERVER_LEVEL.eval(given.block(), &mut server, given.cx);
             stream.servers.push(server);

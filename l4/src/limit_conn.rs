@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::variables::{Variable, compile};
 use fairlead_conf::{Diagnostic, Template};
-use fairlead_core::clock::Tick;
+use fairlead_core::clock::tick;
 use fairlead_core::limit::{self, Refusal};
 use fairlead_core::log::Level;
 use fairlead_core::plan::Build;
@@ -99,11 +99,11 @@ impl Limits {
     ///
     /// # Errors
     /// One of its keys has as many as it may have, or there is no room for it.
-    pub fn enter(&self, record: &mut Record, now: Tick) -> Result<(), Status> {
+    pub fn enter(&self, record: &mut Record) -> Result<(), Status> {
         if self.limits.is_empty() {
             return Ok(());
         }
-        let worker = record.worker.clone();
+        let (worker, now) = (record.worker.clone(), tick());
         let mut key = Vec::new();
         for (index, most) in &self.limits {
             let Some(zone) = worker.plan.limit_zones.get(*index) else { continue };

@@ -11,7 +11,6 @@ use crate::record::Record;
 use crate::variables::Variable;
 use fairlead_conf::Page;
 use fairlead_core::access::{self, Acl, Networks, Rules, Trusted};
-use fairlead_core::clock::tick;
 use fairlead_core::limit;
 use fairlead_core::log::Level;
 use fairlead_core::plan::Build;
@@ -57,7 +56,7 @@ pub(crate) fn enter(record: &mut Record) -> Result<(), Status> {
     let phases = &entry.server.phases;
     realip::apply(record, &phases.trusted);
     custom::set(record);
-    phases.limits.enter(record, tick())?;
+    phases.limits.enter(record)?;
     if phases.access.denies(record.client.map(|client| client.ip())) {
         record.log(Level::Error, INITIALIZING, format_args!("access forbidden by rule"));
         return Err(Status::Forbidden);

@@ -12,6 +12,7 @@ use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
+use fairlead_core::limit;
 use fairlead_core::log::{ErrorLog, ErrorLogs};
 use fairlead_core::names::{Names, Pattern};
 use fairlead_core::net::{Address, Listener, ListenerKey};
@@ -137,6 +138,11 @@ impl Plan {
             let key = &listening.listener.key;
             listening.servers.iter().map(move |server| (key, &server.outcomes))
         })
+    }
+
+    /// The zones that sessions are counted in, by name.
+    pub fn limit_zones(&self) -> impl Iterator<Item = (&str, &limit::Zone)> {
+        self.limit_zones.iter().map(|zone| (&*zone.name, &zone.counts))
     }
 
     /// Peers are to see connections from addresses that are not ours, which takes a privilege.

@@ -163,6 +163,8 @@ impl Record {
     pub fn finish(&mut self, status: Status, now: Tick) {
         self.settle(now);
         self.status = status;
+        // Before the client can see the end and come back.
+        self.held = Vec::new();
         self.entry.server.outcomes.count(status, self.received, self.sent);
         for access in &self.entry.server.access_logs {
             access.write(self, now);

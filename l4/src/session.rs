@@ -173,7 +173,9 @@ impl Session {
     }
 
     /// `pass`: from here on it is another listener's session, which logs and counts it.
-    fn pass(self, (key, door, local): (ListenerKey, Door, Address)) {
+    fn pass(mut self, (key, door, local): (ListenerKey, Door, Address)) {
+        // It still counts where it came in, as in nginx.
+        self.ticket.hold(std::mem::take(&mut self.record.held));
         door(
             &key,
             Passed {

@@ -139,6 +139,23 @@ fn counts_survive_a_reload_even_to_another_size() {
 }
 
 #[test]
+fn a_connection_that_is_passed_on_keeps_its_place() {
+    if fairlead().is_nginx() {
+        return; // Debian's is older than pass.
+    }
+    let peer = TcpPeer::named("a");
+    let proxy = fairlead().set("peer", peer.address()).stream(
+        "limit_conn_zone $binary_remote_addr zone=clients:1m;
+        server { listen 127.0.0.1:{port}; limit_conn clients 1; pass 127.0.0.1:{port_inner}; }
+        server { listen 127.0.0.1:{port_inner}; proxy_pass {peer}; }",
+    );
+    let held = open("127.0.0.1", proxy.address()).unwrap();
+    assert!(is_refused("127.0.0.1", proxy.address()));
+    drop(held);
+    eventually("its end makes room", || !is_refused("127.0.0.1", proxy.address()));
+}
+
+#[test]
 fn sessions_of_datagrams_are_counted_too() {
     let peer = UdpPeer::named("a");
     let proxy = fairlead().set("peer", peer.address()).stream(

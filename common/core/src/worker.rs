@@ -5,6 +5,7 @@ mod handover;
 
 pub use handover::{Door, Handover, Passed};
 
+use crate::limit::Held;
 use crate::log::Writer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -78,6 +79,8 @@ const WARM: Duration = Duration::from_millis(250);
 pub struct Ticket {
     place: usize,
     context: Rc<Context>,
+    /// What listeners that passed the connection on have counted it in.
+    held: Box<[Held]>,
 }
 
 impl Context {
@@ -93,7 +96,7 @@ impl Context {
             places.push(Place::default());
             places.len() - 1
         });
-        Some(Ticket { place, context: self.clone() })
+        Some(Ticket { place, context: self.clone(), held: Box::default() })
     }
 }
 
@@ -147,6 +150,14 @@ impl Connections {
 }
 
 impl Ticket {
+    /// Takes places in limit zones along: they are given back with the connection's own.
+    pub fn hold(&mut self, places: Vec<Held>) {
+        if !places.is_empty() {
+            let before = std::mem::take(&mut self.held).into_vec();
+            self.held = before.into_iter().chain(places).collect();
+        }
+    }
+
     pub fn scratch(&self) -> &Scratch {
         &self.context.scratch
     }
