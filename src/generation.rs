@@ -51,7 +51,8 @@ pub struct Built {
 }
 
 pub fn build(inputs: &Inputs<'_>) -> Built {
-    let cx = Cx::new(&inputs.invocation.prefix, inputs.invocation.conf_dir());
+    let mut cx = Cx::new(&inputs.invocation.prefix, inputs.invocation.conf_dir());
+    cx.attached.clone_from(&inputs.tree.attached);
     for diagnostic in &inputs.tree.diagnostics {
         cx.report(diagnostic.clone());
     }

@@ -211,14 +211,10 @@ impl Worker {
         self.take_sockets(configure);
         self.start_threads(generation.main.workers)?;
         // First, so that a peer that must pass a check before its first request gets none earlier.
-        match &self.prober {
-            Some(prober) => prober.replace(generation.checks()),
-            None => {
-                let prober = Prober::start(generation.error_log.clone());
-                prober.replace(generation.checks());
-                self.prober = Some(prober);
-            }
-        }
+        let prober = self.prober.get_or_insert_with(|| Prober::start(generation.error_log.clone()));
+        prober.log_to(generation.error_log.clone());
+        prober.resolve(generation.groups().filter(|group| group.may_change()).cloned().collect());
+        prober.replace(generation.checks());
         self.distribute(&generation)?;
         let before = self.taken.as_deref().or(self.serving.as_deref());
         retire(before.into_iter().flat_map(Generation::groups), generation.groups());

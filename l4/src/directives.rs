@@ -57,7 +57,9 @@ static MATCH_LEVEL: LazyLock<Level<health::MatchSettings>> = LazyLock::new(|| {
 
 /// Rows of an `upstream` block.
 static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
-    Level::new(Contexts::STREAM_UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+    Level::new(Contexts::STREAM_UPSTREAM)
+        .with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+        .with(resolver::DIRECTIVES, |settings| &mut settings.names)
 });
 
 /// The plane's pages, for `-h` and REFERENCE.md. Rows of core that mean the same everywhere (`error_log`,
@@ -115,7 +117,8 @@ const BLOCKS: &[Directive<Stream>] = &[
             if stream.upstreams.iter().any(|other| other.name.text.eq_ignore_ascii_case(&name.text)) {
                 return Err(given.error(0, format!("duplicate upstream \"{}\"", name.text)));
             }
-            stream.upstreams.push(upstream_block(given.block(), name, given.cx));
+            let read = (&*UPSTREAM_LEVEL, given.cx);
+            stream.upstreams.push(upstream::Settings::read(name, given.block(), &stream.inherited.names, read));
             Ok(())
         },
     },
@@ -157,13 +160,6 @@ fn content(block: &Block, cx: &Cx) -> Option<Content> {
         }
     }
     last.map(|(content, _)| content)
-}
-
-fn upstream_block(block: &fairlead_conf::Block, name: &fairlead_conf::Word, cx: &Cx) -> upstream::Settings {
-    let mut settings = upstream::Settings::new(name.clone());
-    UPSTREAM_LEVEL.defaults(&mut settings, cx);
-    UPSTREAM_LEVEL.eval(block, &mut settings, cx);
-    settings
 }
 
 const SESSION: &[Directive<Session>] = &[

@@ -85,8 +85,6 @@ pub(crate) struct PlannedGroup {
     pub group: Arc<Group>,
     /// The text of `hash`.
     pub key: Option<Template<Variable>>,
-    /// Peers that a session could try one after another.
-    pub tries: u32,
 }
 
 impl Plan {
@@ -224,9 +222,7 @@ impl<'a> Planner<'a> {
             Method::Hash { key, .. } => self.report(compile(key, self.build.cx)),
             _ => None,
         };
-        let tries = group.peers.iter().filter(|peer| !peer.down).count();
-        let tries = u32::try_from(tries).unwrap_or(u32::MAX);
-        self.plan.groups.push(PlannedGroup { name, named, group, key, tries });
+        self.plan.groups.push(PlannedGroup { name, named, group, key });
         self.plan.groups.len() - 1
     }
 
@@ -322,7 +318,8 @@ impl<'a> Planner<'a> {
         let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
         let error_log = self.build.logs.error_log(&server.error_logs.0);
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
-        let resolver = server.names.settings().map(|settings| self.resolver(settings));
+        let names = self.report(server.names.settings(self.build))?;
+        let resolver = names.map(|settings| self.resolver(settings));
         let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build)?;
         let bind =
             server.proxy.bind.as_ref().and_then(|settings| self.report(bind::Bind::build(settings, self.build.cx)));

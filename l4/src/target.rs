@@ -9,7 +9,6 @@ use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::Level;
 use fairlead_core::net::Address;
-use fairlead_core::resolver::ResolveError;
 use fairlead_core::upstream::{Choice, Lease, NoPeer, Peer, Tried};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -191,7 +190,8 @@ pub(crate) fn parse(text: &str) -> Result<Destination, &'static str> {
 
 impl Candidates {
     fn group(index: usize, record: &Record, now: Tick) -> Candidates {
-        let peers = record.worker.plan.groups.get(index).map_or(0, |group| group.tries);
+        let peers = record.worker.balancers.get(index).map_or(0, |slot| slot.balancer().group.usable());
+        let peers = u32::try_from(peers).unwrap_or(u32::MAX);
         let source = Source::Group { index, tried: Tried::default() };
         Candidates { source, left: limited(peers, &record.entry.server.proxy), started: now }
     }
@@ -242,7 +242,7 @@ fn limited(peers: u32, proxy: &proxy::Settings) -> u32 {
 
 fn lease(index: usize, tried: &mut Tried, record: &Record, now: Tick) -> Result<Lease, NoPeer> {
     let worker = &record.worker;
-    let (Some(group), Some(balancer)) = (worker.plan.groups.get(index), worker.balancers.get(index)) else {
+    let (Some(group), Some(slot)) = (worker.plan.groups.get(index), worker.balancers.get(index)) else {
         return Err(NoPeer);
     };
     let mut key = Vec::new();
@@ -250,7 +250,7 @@ fn lease(index: usize, tried: &mut Tried, record: &Record, now: Tick) -> Result<
         record.render(template, now, &mut key);
     }
     let client = record.client.map(|client| client.ip());
-    balancer.pick(&Choice { now, client, key: &key, sid: None }, tried)
+    slot.balancer().pick(&Choice { now, client, key: &key, sid: None }, tried)
 }
 
 /// Asks the server's `resolver` for the addresses behind a name.
@@ -270,11 +270,7 @@ pub(crate) async fn resolve(record: &Record, host: &str, port: u16) -> Result<Ca
             Ok(Candidates::addresses(host, list, record, tick()))
         }
         Err(error) => {
-            let code = match error {
-                ResolveError::ServerFailure => 2,
-                ResolveError::NotFound => 3,
-                ResolveError::TimedOut => 110,
-            };
+            let code = error.code();
             record.log(Level::Error, CONNECTING, format_args!("{host} could not be resolved ({code}: {error})"));
             Err(Status::InternalError)
         }

@@ -6,7 +6,7 @@ use ahash::AHashMap;
 use fairlead_core::names::{Captures, Names};
 use fairlead_core::net::{ListenerKey, Protocol};
 use fairlead_core::resolver::Resolver;
-use fairlead_core::upstream::Balancer;
+use fairlead_core::upstream::Slot;
 use fairlead_core::worker::{Context, Current};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub struct Worker {
     pub context: Rc<Context>,
     entries: AHashMap<ListenerKey, Rc<Entry>>,
     /// In the order of the plan's groups.
-    pub(crate) balancers: Vec<Rc<Balancer>>,
+    pub(crate) balancers: Vec<Slot>,
     /// In the order of the plan's resolvers.
     pub(crate) resolvers: Vec<Rc<Resolver>>,
 }
@@ -56,7 +56,7 @@ impl Worker {
         let balancers = plan.groups.iter().enumerate().map(|(index, group)| {
             // Workers must not walk the same random sequence in step.
             let seed = (context.id as u64) << 32 | index as u64;
-            Balancer::new(group.group.clone(), seed)
+            Slot::new(group.group.clone(), seed)
         });
         let balancers = balancers.collect();
         let resolvers = plan.resolvers.iter().map(|settings| Resolver::new(settings.clone())).collect();

@@ -7,7 +7,7 @@ use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::{content, listen, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
-use fairlead_core::{log, upstream};
+use fairlead_core::{log, resolver, upstream};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) const HTTP: Contexts = Contexts::HTTP;
@@ -45,7 +45,9 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
 
 /// Rows of an `upstream` block.
 static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
-    Level::new(Contexts::UPSTREAM).with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+    Level::new(Contexts::UPSTREAM)
+        .with(upstream::DIRECTIVES, |settings: &mut upstream::Settings| settings)
+        .with(resolver::DIRECTIVES, |settings| &mut settings.names)
 });
 
 /// Rows of a `match` block.
@@ -58,7 +60,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
-        .with(settings::resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
+        .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
 }
@@ -77,7 +79,6 @@ pub fn pages() -> Vec<Page> {
         pages_of(content::RETURN, "http"),
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
-        pages_of(settings::resolver::DIRECTIVES, "http"),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
@@ -112,10 +113,8 @@ const BLOCKS: &[Directive<Http>] = &[
             if http.shared.upstreams.iter().any(|other| other.name.text.eq_ignore_ascii_case(&name.text)) {
                 return Err(given.error(0, format!("duplicate upstream \"{}\"", name.text)));
             }
-            let mut settings = upstream::Settings::new(name.clone());
-            UPSTREAM_LEVEL.defaults(&mut settings, given.cx);
-            UPSTREAM_LEVEL.eval(given.block(), &mut settings, given.cx);
-            http.shared.upstreams.push(settings);
+            let (names, read) = (&http.inherited.resolver, (&*UPSTREAM_LEVEL, given.cx));
+            http.shared.upstreams.push(upstream::Settings::read(name, given.block(), names, read));
             Ok(())
         },
     },

@@ -9,7 +9,6 @@ pub(crate) mod files;
 pub(crate) mod heads;
 pub(crate) mod logs;
 pub(crate) mod names;
-pub(crate) mod resolver;
 
 use crate::plan::Return;
 use crate::route::{Kind, Pattern};
@@ -17,6 +16,7 @@ use crate::{listen, proxy};
 use fairlead_conf::{Diagnostic, Given, Span};
 use fairlead_core::health::MatchSettings;
 use fairlead_core::log::{ErrorLogs, Format};
+use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::upstream;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(crate) struct Inherited {
     pub files: Arc<files::Settings>,
     pub access_logs: Arc<Vec<logs::Settings>>,
     pub error_logs: Arc<ErrorLogs>,
-    pub resolver: Arc<resolver::Settings>,
+    pub resolver: Arc<ResolverSettings>,
     pub proxy: Arc<proxy::settings::Settings>,
 }
 

@@ -5,7 +5,7 @@ use crate::exchange::Memory;
 use crate::proxy::Pool;
 use ahash::AHashMap;
 use fairlead_core::resolver::{self, Resolver};
-use fairlead_core::upstream::Balancer;
+use fairlead_core::upstream::Slot;
 use fairlead_core::worker::Context;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub struct Worker {
     pub plan: Arc<Plan>,
     pub context: Rc<Context>,
     /// One per group of the plan.
-    pub(crate) balancers: Vec<Rc<Balancer>>,
+    pub(crate) balancers: Vec<Slot>,
     pub(crate) pool: Rc<Pool>,
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
@@ -28,7 +28,7 @@ const MEMORY_KEPT: usize = 64;
 impl Worker {
     pub fn new(plan: Arc<Plan>, context: Rc<Context>) -> Rc<Worker> {
         let seed = fairlead_core::clock::unix_millis() ^ (context.id as u64) << 48;
-        let balancers = plan.groups.iter().map(|group| Balancer::new(group.clone(), seed)).collect();
+        let balancers = plan.groups.iter().map(|group| Slot::new(group.clone(), seed)).collect();
         let pool = Pool::new(&plan.groups);
         Rc::new(Worker { plan, context, balancers, pool, resolvers: RefCell::default(), memory: RefCell::default() })
     }

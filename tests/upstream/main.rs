@@ -6,10 +6,13 @@
 use fairlead_harness::Setup;
 
 mod balance;
+mod dynamic;
 mod failure;
 mod hash;
 mod health;
 mod max_conns;
+mod srv;
+mod state;
 
 fn fairlead() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_fairlead"))

@@ -6,7 +6,9 @@
 
 use crate::known::{self, Trap};
 use crate::spelling::closest;
-use crate::{Args, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value};
+use crate::{
+    Args, Attached, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value,
+};
 use crate::{Defined, Word, check, unknown};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -24,6 +26,8 @@ pub struct Cx {
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// Every directive of the process: what a name means where it is not allowed.
     pub catalog: &'static Catalog,
+    /// What the files hold that statements name, as the tree has it.
+    pub attached: Attached,
     /// Place in its block of the statement that is being set.
     pub(crate) order: Cell<usize>,
     /// Number of the block that statement stands in, and of the last block that was begun.
@@ -40,6 +44,7 @@ impl Cx {
             defined: RefCell::default(),
             diagnostics: RefCell::default(),
             catalog: Catalog::installed(),
+            attached: Attached::default(),
             order: Cell::new(0),
             block: Cell::new(0),
             blocks: Cell::new(0),

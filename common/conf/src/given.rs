@@ -128,6 +128,11 @@ impl<'a> Given<'a> {
         })
     }
 
+    /// What the file holds that argument `index` names, of a directive whose file the reader takes in.
+    pub fn attached(&self, index: usize) -> Option<&'a Block> {
+        self.cx.attached.get(&self.word(index).span)
+    }
+
     /// An error that points at argument `index`.
     pub fn error(&self, index: usize, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(self.word(index).span, message)

@@ -1,8 +1,9 @@
 //! Builds the tree: opens files, takes `include`s in, nests blocks.
 //!
-//! `include` belongs to the language, so it is the one name known here. Every
-//! file is read once, however often it is included; a snapshot takes the place
-//! of the disk when a worker process reads what its master has read.
+//! `include` belongs to the language, so it is a name known here, and so is what
+//! names a file of statements without taking them in (`state`). Every file is
+//! read once, however often it is included; a snapshot takes the place of the
+//! disk when a worker process reads what its master has read.
 
 use crate::lexer::{Item, Lexer, Terminator};
 use crate::source::COMMAND_LINE;
@@ -15,6 +16,13 @@ use std::sync::Arc;
 /// Blocks and files within each other: far beyond any real configuration, and
 /// little enough for the stack.
 const MAX_DEPTH: usize = 100;
+
+/// Block and directive that names a file of statements. What is in the file is the directive's
+/// business, and a file that does not exist is an empty one.
+const ATTACHING: [(&str, &str); 1] = [("upstream", "state")];
+
+/// How nginx words end that say so.
+const NO_SUCH_FILE: &str = "failed (2: No such file or directory)";
 
 /// Where text comes from.
 pub(crate) trait Input {
@@ -40,6 +48,8 @@ pub(crate) struct Reader<I> {
     expanded: HashMap<PathBuf, Vec<PathBuf>>,
     /// Files being parsed, the outermost first.
     within: Vec<FileId>,
+    /// Names of the blocks that are open, the outermost first.
+    blocks: Vec<Box<str>>,
     depth: usize,
 }
 
@@ -60,6 +70,7 @@ impl<I: Input> Reader<I> {
             opened: HashMap::new(),
             expanded: HashMap::new(),
             within: Vec::new(),
+            blocks: Vec::new(),
             depth: 0,
         }
     }
@@ -149,7 +160,10 @@ impl<I: Input> Reader<I> {
             let args: Vec<Word> = words.collect();
             match (name, terminator) {
                 (Some(name), Terminator::Semicolon) if &*name.text == "include" => self.include(&name, &args, out),
-                (Some(name), Terminator::Semicolon) => out.push(Statement { name, args, block: None }),
+                (Some(name), Terminator::Semicolon) => {
+                    self.attach(&name, &args);
+                    out.push(Statement { name, args, block: None });
+                }
                 (name, Terminator::Open(open)) => {
                     if within == Within::CommandLine {
                         let error = Diagnostic::error(open, "block directives are not supported in -g option");
@@ -173,7 +187,9 @@ impl<I: Input> Reader<I> {
             return Block { statements, span: open };
         }
         self.depth += 1;
+        self.blocks.push(name.map_or("".into(), |name| name.text.clone()));
         let close = self.statements(lexer, Within::Block, &mut statements);
+        self.blocks.pop();
         self.depth -= 1;
         let end = close.map_or(open.end, |close| close.end);
         let block = Block { statements, span: Span { end, ..open } };
@@ -220,6 +236,23 @@ impl<I: Input> Reader<I> {
         for path in self.expand(path) {
             self.include_file(&path, file, out);
         }
+    }
+
+    /// Reads the file that a statement names, if it is one that does.
+    fn attach(&mut self, name: &Word, args: &[Word]) {
+        let block = self.blocks.last().map_or("", |block| block);
+        let ([file], true) = (args, ATTACHING.contains(&(block, &*name.text))) else { return };
+        let mut statements = Vec::new();
+        match self.open(&self.conf_dir.join(&*file.text)) {
+            Err(why) if why.ends_with(NO_SUCH_FILE) => {}
+            Err(why) => self.tree.diagnostics.push(Diagnostic::error(file.span, why)),
+            Ok(id) if self.within.contains(&id) => {
+                let message = format!("\"{}\" names itself", file.text);
+                self.tree.diagnostics.push(Diagnostic::error(file.span, message));
+            }
+            Ok(id) => self.parse(id, Within::File, &mut statements),
+        }
+        self.tree.attached.insert(file.span, Block { statements, span: file.span });
     }
 
     fn expand(&mut self, mask: PathBuf) -> Vec<PathBuf> {

@@ -2,6 +2,7 @@
 
 use crate::read::{Disk, Reader, Replay};
 use crate::{Diagnostic, Snapshot, Sources, Span};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -51,6 +52,9 @@ pub struct Block {
     pub span: Span,
 }
 
+/// Statements of files that belong to a statement; a file that does not exist holds none.
+pub type Attached = HashMap<Span, Block>;
+
 /// A whole configuration with every `include` taken in.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -58,6 +62,8 @@ pub struct Tree {
     pub sources: Sources,
     /// What was read, so that another process can parse the same.
     pub snapshot: Snapshot,
+    /// What the files hold that statements name without taking them in, by the place of the name.
+    pub attached: Attached,
     /// Errors of syntax and of reading; the tree holds what could be parsed.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -14,6 +14,7 @@ use ahash::AHashMap;
 use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
 use fairlead_core::log::{AccessLog, ErrorLog, ErrorLogs, Escape, Format};
 use fairlead_core::plan::Build;
+use fairlead_core::resolver::{self, ResolverSettings};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ pub(super) struct Planner<'a> {
 pub(super) struct Shared {
     error_logs: RefCell<AHashMap<usize, ErrorLog>>,
     access_logs: RefCell<AHashMap<usize, Vec<Option<AccessLog>>>>,
+    resolvers: RefCell<AHashMap<usize, Option<resolver::Settings>>>,
     pub types: RefCell<AHashMap<TypesKey, Arc<super::Types>>>,
 }
 
@@ -102,6 +104,12 @@ impl Planner<'_> {
             }
         };
         known.entry(identity(logs)).or_insert_with(open).clone()
+    }
+
+    pub fn resolver(&self, names: &Arc<ResolverSettings>) -> Option<resolver::Settings> {
+        let mut known = self.shared.resolvers.borrow_mut();
+        let settle = || names.settings(self.build).map_err(|problem| self.report(problem)).ok().flatten();
+        known.entry(identity(names)).or_insert_with(settle).clone()
     }
 
     pub fn access_logs(&self, logs: &Arc<Vec<settings::logs::Settings>>) -> Vec<super::Access> {

@@ -117,7 +117,7 @@ fn location(
         server_name_in_redirect: client.server_name_in_redirect,
         access_logs: planner.access_logs(&inherited.access_logs),
         error_log: planner.error_log(&inherited.error_logs),
-        resolver: inherited.resolver.complete(),
+        resolver: planner.resolver(&inherited.resolver),
     }
 }
 

@@ -3,7 +3,7 @@
 use ahash::AHashMap;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::net::Stream;
-use fairlead_core::upstream::{Group, Keepalive};
+use fairlead_core::upstream::{Group, Keepalive, Peer, State};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -27,9 +27,19 @@ pub(crate) struct Pool {
 
 struct Idle {
     limits: Keepalive,
-    /// By the peer's position in its group; the newest last.
-    peers: RefCell<AHashMap<usize, Vec<PeerConnection>>>,
+    /// By the peer's state, whose place stays its own for as long as it is held here.
+    peers: RefCell<AHashMap<usize, Shelf>>,
     count: Cell<usize>,
+}
+
+/// The idle connections to one peer, the newest last.
+struct Shelf {
+    state: Arc<State>,
+    connections: Vec<PeerConnection>,
+}
+
+fn place(peer: &Peer) -> usize {
+    Arc::as_ptr(&peer.state).addr()
 }
 
 /// How often connections that timed out or that their peer closed are let go.
@@ -58,10 +68,10 @@ impl Pool {
     }
 
     /// An idle connection to this peer that is still good.
-    pub fn take(&self, group: usize, peer: usize) -> Option<PeerConnection> {
+    pub fn take(&self, group: usize, peer: &Peer) -> Option<PeerConnection> {
         let idle = self.groups.get(group)?;
         let mut peers = idle.peers.borrow_mut();
-        let connections = peers.get_mut(&peer)?;
+        let connections = &mut peers.get_mut(&place(peer))?.connections;
         while let Some(mut connection) = connections.pop() {
             idle.count.set(idle.count.get() - 1);
             if connection.is_quiet() {
@@ -73,7 +83,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last response is complete, within the group's `keepalive*` limits.
-    pub fn give(self: &Rc<Self>, group: usize, peer: usize, mut connection: PeerConnection) {
+    pub fn give(self: &Rc<Self>, group: usize, peer: &Peer, mut connection: PeerConnection) {
         let Some(idle) = self.groups.get(group) else {
             return;
         };
@@ -82,6 +92,7 @@ impl Pool {
         if limits.connections == 0
             || connection.requests >= limits.requests
             || now.since(connection.opened) >= limits.time
+            || peer.state.is_removed()
             || !connection.is_quiet()
         {
             return;
@@ -90,7 +101,10 @@ impl Pool {
             idle.drop_oldest();
         }
         connection.idle_since = now;
-        idle.peers.borrow_mut().entry(peer).or_default().push(connection);
+        let mut peers = idle.peers.borrow_mut();
+        let shelf = peers.entry(place(peer));
+        let shelf = shelf.or_insert_with(|| Shelf { state: peer.state.clone(), connections: Vec::new() });
+        shelf.connections.push(connection);
         idle.count.set(idle.count.get() + 1);
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self)));
@@ -103,22 +117,23 @@ impl Idle {
         let mut peers = self.peers.borrow_mut();
         let oldest = peers
             .iter()
-            .filter_map(|(peer, connections)| connections.first().map(|first| (first.idle_since, *peer)))
+            .filter_map(|(peer, shelf)| shelf.connections.first().map(|first| (first.idle_since, *peer)))
             .min();
-        if let Some(connections) = oldest.and_then(|(_, peer)| peers.get_mut(&peer)) {
-            connections.remove(0);
+        if let Some(shelf) = oldest.and_then(|(_, peer)| peers.get_mut(&peer)) {
+            shelf.connections.remove(0);
             self.count.set(self.count.get() - 1);
         }
     }
 
-    /// Lets go of what timed out or was closed; true while any are left.
+    /// Lets go of what timed out, was closed or leads to a peer that is gone; true while any are left.
     fn sweep(&self, now: Tick) -> bool {
         let mut left = 0;
-        self.peers.borrow_mut().retain(|_, connections| {
-            connections
-                .retain(|connection| now.since(connection.idle_since) < self.limits.timeout && connection.is_quiet());
-            left += connections.len();
-            !connections.is_empty()
+        self.peers.borrow_mut().retain(|_, shelf| {
+            let in_time = |connection: &PeerConnection| now.since(connection.idle_since) < self.limits.timeout;
+            let member = !shelf.state.is_removed();
+            shelf.connections.retain(|connection| member && in_time(connection) && connection.is_quiet());
+            left += shelf.connections.len();
+            !shelf.connections.is_empty()
         });
         self.count.set(left);
         left > 0

@@ -115,6 +115,10 @@ impl Run<'_> {
             key: &key,
             sid: sticky.and_then(|sticky| sticky.sid(exchange)),
         };
+        // The group may have other members by now.
+        if let Some(slot) = group.filter(|_| self.tries > 0).and_then(|group| worker.balancers.get(group)) {
+            self.destination.balancer = slot.balancer();
+        }
         let lease = self.destination.balancer.pick(&choice, &mut self.tried).ok();
         exchange.attempts.push(Record {
             peer: lease.as_ref().map(|lease| lease.peer.clone()),
@@ -143,7 +147,7 @@ impl Run<'_> {
         attempt: &mut Attempt<'_>,
     ) -> Result<Ended, Failure> {
         let pool = exchange.worker.pool.clone();
-        if let Some(mut peer) = self.destination.group.and_then(|group| pool.take(group, lease.index)) {
+        if let Some(mut peer) = self.destination.group.and_then(|group| pool.take(group, &lease.peer)) {
             attempt.reused = true;
             record(exchange, |record| record.connect_time = Some(0));
             match attempt.run(client, exchange, &mut peer).await {
@@ -202,7 +206,7 @@ impl Run<'_> {
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
         let reusable = whole && kept && attempt.is_sent(exchange);
         if let Some(group) = self.destination.group.filter(|_| reusable) {
-            exchange.worker.pool.give(group, lease.index, peer);
+            exchange.worker.pool.give(group, &lease.peer, peer);
         }
         let after = respond::settle(client, exchange, transfer.to_client.keep).await;
         Ok(Ended::Sent(after))

@@ -22,7 +22,7 @@ pub(super) struct Destination {
 pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy) -> Result<Destination, u16> {
     let template = match &proxy.target {
         Target::Group(index) => {
-            let balancer = exchange.worker.balancers.get(*index).ok_or(500u16)?.clone();
+            let balancer = exchange.worker.balancers.get(*index).ok_or(500u16)?.balancer();
             exchange.proxy_host.extend_from_slice(proxy.host.as_bytes());
             return Ok(Destination { balancer, group: Some(*index), uri: None });
         }
@@ -38,7 +38,7 @@ pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy) -> Result<Desti
     exchange.proxy_host.extend_from_slice(url.authority.as_bytes());
     let uri = (!url.path.is_empty()).then(|| url.path.as_bytes().to_vec());
     if let Some(index) = exchange.worker.plan.group_named(url.authority) {
-        let balancer = exchange.worker.balancers.get(index).ok_or(500u16)?.clone();
+        let balancer = exchange.worker.balancers.get(index).ok_or(500u16)?.balancer();
         return Ok(Destination { balancer, group: Some(index), uri });
     }
     let addresses = resolve(exchange, &url).await?;

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod directory;
+pub mod dns_server;
 pub mod http_peer;
 pub mod load;
 pub mod ports;
@@ -20,6 +21,7 @@ pub mod websocket;
 
 pub use client::{Client, Response, get};
 pub use directory::Directory;
+pub use dns_server::{DnsServer, Records};
 pub use http_peer::{Answer, HttpPeer, Request};
 pub use load::{Load, LoadReport};
 pub use ports::Port;

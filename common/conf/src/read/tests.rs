@@ -177,3 +177,27 @@ fn text_given_by_hand_parses_as_a_file() {
     assert_eq!(names(&tree.root), ["a", "b"]);
     assert_eq!(tree.sources.path(FileId(0)), Path::new("/nowhere/x.conf"));
 }
+
+#[test]
+fn a_state_file_is_read_with_its_places_and_may_be_missing() {
+    let files = [
+        ("main.conf", "upstream a { state a.state; }\nupstream b { state gone; }\nmap x { state a.state; }\n"),
+        ("a.state", "server 10.0.0.1;\nserver 10.0.0.2;\n"),
+    ];
+    let folder = Folder::new("state", &files);
+    let tree = folder.read();
+    assert!(tree.diagnostics.is_empty(), "{:?}", tree.diagnostics);
+    let attached = |upstream: usize| {
+        let block = tree.root.statements[upstream].block.as_ref().unwrap();
+        assert!(block.statements[0].block.is_none());
+        tree.attached.get(&block.statements[0].args[0].span)
+    };
+    let second = &attached(0).unwrap().statements[1];
+    assert_eq!(&*second.args[0].text, "10.0.0.2");
+    assert!(tree.sources.path(second.name.span.file).ends_with("a.state"));
+    assert_eq!(tree.sources.position(second.name.span), (2, 1));
+    assert_eq!(attached(1).map(|block| block.statements.len()), Some(0));
+    assert_eq!(attached(2), None, "in a map it is a key");
+    let replayed = Tree::replay(&folder.path("main.conf"), None, tree.snapshot.clone());
+    assert_eq!(replayed.attached, tree.attached);
+}

@@ -2,15 +2,16 @@
 //!
 //! Each check of each peer is a small task that sleeps until its machine says
 //! so, probes, and tells the machine. A new generation's checks take the place
-//! of the old ones in place: what is the same goes on, probes in flight too.
-//! Not on any hot path: workers only read what this thread stores in the peers.
+//! of the old ones in place: what is the same goes on, probes in flight too. The
+//! lookups of groups whose members change run here too, so that the checks of a
+//! peer begin before it gets traffic. Not on any hot path: workers only read what this thread stores in the peers.
 
 use crate::clock::{Tick, tick};
 use crate::health::machine::{Machine, Rules};
 use crate::health::probe::{Failure, probe};
 use crate::health::{Check, Kind, Settings};
 use crate::log::{ErrorLog, Level};
-use crate::upstream::{Availability, Peer, State};
+use crate::upstream::{Availability, Group, Keeper, Peer, State};
 use ahash::AHashMap;
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -39,10 +40,18 @@ pub struct Prober {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Order {
-    checks: Vec<Check>,
-    taken: mpsc::Sender<()>,
+/// How long [`Prober::resolve`] waits for the first answers about names that are new: whoever has
+/// nothing to serve with had better wait for them, but not for a name server that is down.
+const FIRST_ANSWERS: Duration = Duration::from_millis(500);
+
+enum Order {
+    Checks(Vec<Check>, Taken),
+    Groups(Vec<Arc<Group>>, Taken),
+    Log(ErrorLog),
 }
+
+/// Tells who gave an order that it is carried out.
+type Taken = mpsc::Sender<()>;
 
 impl Prober {
     /// Starts the thread; it stops when the prober is dropped.
@@ -67,8 +76,26 @@ impl Prober {
     /// same peer goes on where it was. Returns when every peer's state says what it starts with, so
     /// that no traffic goes to a `mandatory` peer before its first check.
     pub fn replace(&self, checks: Vec<Check>) {
+        self.order(|taken| Order::Checks(checks, taken));
+    }
+
+    /// Looks up the names of a new generation's groups in place of the old ones', from now on. Returns
+    /// when each name has been looked up once, or half a second has passed.
+    pub fn resolve(&self, groups: Vec<Arc<Group>>) {
+        self.order(|taken| Order::Groups(groups, taken));
+    }
+
+    /// Writes to the newest generation's log from now on.
+    pub fn log_to(&self, log: ErrorLog) {
+        if let Some(orders) = &self.orders {
+            // It has said why it ended, if it has.
+            let _ = orders.send(Order::Log(log));
+        }
+    }
+
+    fn order(&self, order: impl FnOnce(Taken) -> Order) {
         let (taken, wait) = mpsc::channel();
-        if self.orders.as_ref().is_some_and(|orders| orders.send(Order { checks, taken }).is_ok()) {
+        if self.orders.as_ref().is_some_and(|orders| orders.send(order(taken)).is_ok()) {
             // Ended by the thread's answer, or by its end.
             let _ = wait.recv_timeout(TAKEN);
         }
@@ -88,11 +115,30 @@ impl Drop for Prober {
 fn run(mut orders: UnboundedReceiver<Order>, log: ErrorLog) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let mut board = Board::new(log);
+        let board = Rc::new(RefCell::new(Board::new(log.clone())));
+        let followed = board.clone();
+        let mut keeper = Keeper::new(log, move || followed.borrow_mut().follow(tick()));
         while let Some(order) = orders.recv().await {
-            board.replace(order.checks, tick());
-            // Whoever asked may have stopped waiting.
-            let _ = order.taken.send(());
+            match order {
+                Order::Checks(checks, taken) => {
+                    board.borrow_mut().replace(checks, tick());
+                    // Whoever asked may have stopped waiting.
+                    let _ = taken.send(());
+                }
+                Order::Groups(groups, taken) => {
+                    keeper.take(&groups);
+                    let answers = keeper.answers();
+                    spawn_local(async move {
+                        // In time or not.
+                        let _ = timeout(FIRST_ANSWERS, answers).await;
+                        let _ = taken.send(());
+                    });
+                }
+                Order::Log(log) => {
+                    board.borrow().shared.log.replace(log.clone());
+                    keeper.log_to(log);
+                }
+            }
         }
     });
     Ok(())
@@ -112,12 +158,14 @@ struct Key {
 /// All checks in force.
 struct Board {
     jobs: AHashMap<Key, (Rc<Job>, AbortHandle)>,
+    /// What they follow from, with the members of the groups at the time.
+    checks: Vec<Check>,
     shared: Rc<Shared>,
     random: RandomState,
 }
 
 struct Shared {
-    log: ErrorLog,
+    log: RefCell<ErrorLog>,
     turns: Semaphore,
     /// A peer may be checked in several ways, and is as good as the worst of them says.
     verdicts: RefCell<AHashMap<usize, Vec<(u64, Availability)>>>,
@@ -140,16 +188,30 @@ struct Subject {
 
 impl Board {
     fn new(log: ErrorLog) -> Board {
+        let log = RefCell::new(log);
         let shared = Shared { log, turns: Semaphore::new(IN_FLIGHT), verdicts: RefCell::default() };
-        Board { jobs: AHashMap::new(), shared: Rc::new(shared), random: RandomState::new() }
+        Board { jobs: AHashMap::new(), checks: Vec::new(), shared: Rc::new(shared), random: RandomState::new() }
     }
 
+    /// A new generation's checks.
     fn replace(&mut self, checks: Vec<Check>, now: Tick) {
+        self.checks = checks;
+        self.lay_out(now, |board, job, subject| board.adopt(job, subject, now));
+    }
+
+    /// The same checks of the groups' members as they are now.
+    fn follow(&mut self, now: Tick) {
+        self.lay_out(now, Board::redirect);
+    }
+
+    /// `keep` gives a job that goes on its new subject.
+    fn lay_out(&mut self, now: Tick, keep: impl Fn(&Board, &Rc<Job>, Rc<Subject>)) {
         let mut old = std::mem::take(&mut self.jobs);
-        for check in checks {
+        for check in self.checks.clone() {
+            let group = check.group.current();
             let check = Rc::new(check);
-            let spread = spread(&check);
-            for peer in check.group.peers.iter().filter(|peer| !peer.down) {
+            let spread = spread(&check, group.peers.len());
+            for peer in group.peers.iter().filter(|peer| !peer.down) {
                 let key = key(&check, peer);
                 if self.jobs.contains_key(&key) {
                     continue;
@@ -157,7 +219,7 @@ impl Board {
                 let subject = Rc::new(Subject { check: check.clone(), peer: peer.clone() });
                 let entry = match old.remove(&key) {
                     Some((job, task)) => {
-                        self.adopt(&job, subject, now);
+                        keep(self, &job, subject);
                         (job, task)
                     }
                     None => self.begin(subject, spread, now),
@@ -186,15 +248,19 @@ impl Board {
     }
 
     fn adopt(&self, job: &Rc<Job>, subject: Rc<Subject>, now: Tick) {
-        // The new generation may have a state of its own for this peer.
+        job.machine.borrow_mut().adopt(rules(&subject.check.settings), now);
+        self.redirect(job, subject);
+        job.moved.notify_one();
+    }
+
+    fn redirect(&self, job: &Rc<Job>, subject: Rc<Subject>) {
+        // There may be a new state for this peer.
         let same = Arc::ptr_eq(&job.subject.borrow().peer.state, &subject.peer.state);
         if !same {
             self.shared.forget(job);
         }
-        job.machine.borrow_mut().adopt(rules(&subject.check.settings), now);
         job.subject.replace(subject);
         self.shared.publish(job);
-        job.moved.notify_one();
     }
 }
 
@@ -228,8 +294,8 @@ fn rules(settings: &Settings) -> Rules {
 
 /// A millisecond for each peer, over the interval at most: few peers are known at once, and many
 /// do not cost a burst every interval.
-fn spread(check: &Check) -> Duration {
-    let peers = u64::try_from(check.group.peers.len()).unwrap_or(u64::MAX);
+fn spread(check: &Check, peers: usize) -> Duration {
+    let peers = u64::try_from(peers).unwrap_or(u64::MAX);
     Duration::from_millis(peers.saturating_sub(1)).min(check.settings.interval)
 }
 
@@ -289,14 +355,14 @@ async fn watch(job: Rc<Job>, shared: Rc<Shared>) {
             && failure.is_ours()
         {
             job.machine.borrow_mut().postpone(tick());
-            shared.log.write(Level::Crit, 0, format_args!("{failure}, {}", About(&subject)));
+            shared.log.borrow().write(Level::Crit, 0, format_args!("{failure}, {}", About(&subject)));
             continue;
         }
         let change = job.machine.borrow_mut().probed(tick(), outcome.is_ok());
         if change.is_some() {
             shared.publish(&job);
         }
-        tell(&shared.log, &subject, &outcome, change);
+        tell(&shared.log.borrow(), &subject, &outcome, change);
     }
 }
 

@@ -15,12 +15,12 @@ pub(super) type Outcome = Result<Rc<[IpAddr]>, ResolveError>;
 
 /// Bounds of what a server may say; `valid=` is not bounded.
 const MIN_TTL: Duration = Duration::from_secs(1);
-const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
 /// A name that is created shall be seen soon, whatever its zone says.
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
 
 /// How long an outcome is believed, from the TTL in seconds that came with it.
-pub(super) fn lifetime(outcome: &Outcome, ttl: Option<u32>, settings: &Settings) -> Duration {
+pub(super) fn lifetime<T>(outcome: &Result<T, ResolveError>, ttl: Option<u32>, settings: &Settings) -> Duration {
     let told = Duration::from_secs(ttl.unwrap_or(0).into());
     match outcome {
         Ok(_) => settings.valid.unwrap_or(told.clamp(MIN_TTL, MAX_TTL)),
@@ -49,6 +49,11 @@ impl Cache {
 
     pub fn find(&self, name: &str, now: Tick) -> Option<&Outcome> {
         self.entries.get(name).filter(|entry| now < entry.end).map(|entry| &entry.outcome)
+    }
+
+    /// How long what is known of a name holds from now on.
+    pub fn left(&self, name: &str, now: Tick) -> Duration {
+        self.entries.get(name).map_or(Duration::ZERO, |entry| entry.end.since(now))
     }
 
     /// Keeps an outcome for `lifetime`; returns how many names that were still good had to go.

@@ -6,13 +6,15 @@
 //! every few seconds, as long as somebody waits.
 
 use super::ResolveError;
-use super::wire::{Question, Reply};
+use super::wire::{Question, Reply, code_of};
+use super::zone::Zone;
 use crate::clock::{Tick, tick};
 use crate::stats::Counter;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -38,6 +40,7 @@ pub struct Stats {
 
 pub(super) struct Client {
     pub stats: Stats,
+    pub zone: Arc<Zone>,
     servers: Vec<SocketAddr>,
     /// How long one server may take.
     patience: Duration,
@@ -48,9 +51,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(servers: Vec<SocketAddr>, patience: Duration) -> Client {
+    pub fn new(servers: Vec<SocketAddr>, patience: Duration, zone: Arc<Zone>) -> Client {
         Client {
             stats: Stats::default(),
+            zone,
             servers,
             patience,
             next_server: Cell::new(0),
@@ -79,6 +83,7 @@ impl Client {
             let started = tick();
             let left = until.get().since(started);
             if left.is_zero() {
+                self.zone.timedout.add(1);
                 return Err(ResolveError::TimedOut);
             }
             let patience = self.patience.min(left);
@@ -117,12 +122,33 @@ impl Client {
         // The caller's patience bounds it.
         loop {
             let count = socket.recv(&mut buffer).await?;
-            match question.read(id, buffer.get(..count).unwrap_or_default()) {
+            let message = buffer.get(..count).unwrap_or_default();
+            match question.read(id, message) {
                 Reply::NotOurs => {}
-                Reply::Truncated => return exchange_tcp(server, question, id, &query).await,
-                reply => return Ok(reply),
+                Reply::Truncated => return self.exchange_tcp(server, question, id, &query).await,
+                reply => {
+                    self.zone.count_response(code_of(message));
+                    return Ok(reply);
+                }
             }
         }
+    }
+
+    /// RFC 1035 section 4.2.2: messages with their length before them.
+    async fn exchange_tcp(&self, server: SocketAddr, question: &Question, id: u16, query: &[u8]) -> io::Result<Reply> {
+        let mut stream = TcpStream::connect(server).await?;
+        let length = u16::try_from(query.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await?;
+        let reply = question.read(id, &answer);
+        if reply == Reply::NotOurs {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.zone.count_response(code_of(&answer));
+        // It has no more to say than this, and this is not all.
+        Ok(if reply == Reply::Truncated { Reply::Failed } else { reply })
     }
 
     fn server(&self, turn: usize) -> Option<SocketAddr> {
@@ -132,22 +158,6 @@ impl Client {
     fn random_id(&self) -> u16 {
         self.count.set(self.count.get().wrapping_add(1));
         (self.key.hash_one(self.count.get()) & 0xffff) as u16
-    }
-}
-
-/// RFC 1035 section 4.2.2: messages with their length before them.
-async fn exchange_tcp(server: SocketAddr, question: &Question, id: u16, query: &[u8]) -> io::Result<Reply> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
-    let length = stream.read_u16().await?;
-    let mut answer = vec![0; length.into()];
-    stream.read_exact(&mut answer).await?;
-    match question.read(id, &answer) {
-        Reply::NotOurs => Err(io::ErrorKind::InvalidData.into()),
-        // It has no more to say than this, and this is not all.
-        Reply::Truncated => Ok(Reply::Failed),
-        reply => Ok(reply),
     }
 }
 

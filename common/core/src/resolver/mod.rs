@@ -10,9 +10,11 @@ mod directives;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod zone;
 
 pub use client::Stats;
 pub use directives::{DIRECTIVES, ResolverSettings};
+pub use zone::{Zone, zones};
 
 use crate::clock::{Tick, tick};
 use ahash::AHashMap;
@@ -25,12 +27,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use wire::{Family, Question, Reply};
+use wire::{Kind, Question, Reply};
 
 /// For the fuzzers: how many IPv4 addresses of `name` a message from a name server is believed.
 #[doc(hidden)]
 pub fn believed_addresses(name: &str, message: &[u8]) -> Option<usize> {
-    let question = Question { name: wire::parse_name(name).ok()?, family: Family::V4 };
+    let question = Question { name: wire::parse_name(name).ok()?, kind: Kind::V4 };
     match question.read(7, message) {
         Reply::Addresses { addresses, .. } => Some(addresses.len()),
         _ => None,
@@ -58,13 +60,36 @@ pub struct Settings {
     pub ipv6: bool,
     /// How long a lookup may take.
     pub timeout: Duration,
+    /// Where its questions and answers are counted.
+    pub status_zone: Option<Box<str>>,
+}
+
+/// One SRV record (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Service {
+    /// The lowest is used first.
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    /// A host name in lower case without its last dot; empty where the service is not offered.
+    pub target: Box<str>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { servers: Vec::new(), valid: None, ipv4: true, ipv6: true, timeout: Duration::from_secs(30) }
+        Settings {
+            servers: Vec::new(),
+            valid: None,
+            ipv4: true,
+            ipv6: true,
+            timeout: Duration::from_secs(30),
+            status_zone: None,
+        }
     }
 }
+
+/// What [`Resolver::lookup`] gives.
+pub type Addresses = Result<Rc<[IpAddr]>, ResolveError>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
@@ -74,6 +99,17 @@ pub enum ResolveError {
     TimedOut,
     #[error("Server failure")]
     ServerFailure,
+}
+
+impl ResolveError {
+    /// nginx's number for it.
+    pub fn code(self) -> u16 {
+        match self {
+            ResolveError::ServerFailure => 2,
+            ResolveError::NotFound => 3,
+            ResolveError::TimedOut => 110,
+        }
+    }
 }
 
 pub struct Resolver {
@@ -102,10 +138,15 @@ impl Resolver {
     }
 
     fn with_patience(settings: Settings, patience: Duration) -> Rc<Resolver> {
-        let client = Client::new(settings.servers.clone(), patience);
+        let zone = Zone::open(settings.status_zone.as_deref());
+        let client = Client::new(settings.servers.clone(), patience, zone);
         let cache = RefCell::new(Cache::new(CACHE_CAPACITY));
         let shared = Shared { settings, client, cache, flights: RefCell::default(), patience };
         Rc::new(Resolver { shared: Rc::new(shared) })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
     }
 
     pub fn stats(&self) -> &Stats {
@@ -120,7 +161,7 @@ impl Resolver {
     ///
     /// # Errors
     /// As nginx words them: not found, timed out, server failure.
-    pub async fn lookup(&self, name: &str) -> Result<Rc<[IpAddr]>, ResolveError> {
+    pub async fn lookup(&self, name: &str) -> Addresses {
         if let Some(address) = parse_address(name) {
             return Ok(Rc::from([address]));
         }
@@ -139,6 +180,40 @@ impl Resolver {
         // In time or not: what counts is whether it has landed.
         let _ = tokio::time::timeout(self.shared.settings.timeout, waiting).await;
         flight.outcome.get().cloned().unwrap_or(Err(ResolveError::TimedOut))
+    }
+
+    /// The same, and how long that holds from now on: zero when it is to be asked again at will.
+    pub async fn lookup_for(&self, name: &str) -> (Addresses, Duration) {
+        let outcome = self.lookup(name).await;
+        let left = match (parse_address(name), key(name)) {
+            (Some(_), _) => cache::MAX_TTL,
+            (None, Ok(key)) => self.shared.cache.borrow().left(&key, tick()),
+            (None, Err(_)) => Duration::ZERO,
+        };
+        (outcome, left)
+    }
+
+    /// The SRV records of `name`, and how long they hold. Always asked for: nothing is remembered.
+    ///
+    /// # Errors
+    /// Those of [`Resolver::lookup`].
+    pub async fn services(&self, name: &str) -> (Result<Vec<Service>, ResolveError>, Duration) {
+        let shared = &self.shared;
+        let (outcome, ttl) = match wire::parse_name(name) {
+            Err(error) => (Err(error), None),
+            Ok(name) => {
+                shared.client.zone.srv.add(1);
+                let until = Cell::new(tick().after(shared.settings.timeout));
+                match shared.follow(&name, Kind::Services, shared.client.turn(), &until).await {
+                    Found::Services(services, ttl) => (Ok(services), Some(ttl)),
+                    Found::Nothing(ttl) => (Err(ResolveError::NotFound), ttl),
+                    Found::Failed(error) => (Err(error), None),
+                    Found::Off | Found::Addresses(..) => (Err(ResolveError::NotFound), None),
+                }
+            }
+        };
+        let lifetime = cache::lifetime(&outcome, ttl, &shared.settings);
+        (outcome, lifetime)
     }
 }
 
@@ -173,6 +248,7 @@ impl Shared {
             self.client.stats.refused.add(1);
             return Err(ResolveError::ServerFailure);
         }
+        self.client.zone.name.add(1);
         let flight = Rc::new(Flight { until: Cell::new(until), outcome: OnceCell::new(), landed: Notify::new() });
         let name: Rc<str> = name.into();
         flights.insert(name.clone(), flight.clone());
@@ -199,8 +275,8 @@ impl Shared {
     async fn resolve(&self, name: &Name, flight: &Flight) -> (Outcome, Option<u32>) {
         // The same server for both, so that one that is down does not cost us one family.
         let turn = self.client.turn();
-        let mut four = Box::pin(self.follow(name, Family::V4, turn, flight));
-        let mut six = Box::pin(self.follow(name, Family::V6, turn, flight));
+        let mut four = Box::pin(self.follow(name, Kind::V4, turn, &flight.until));
+        let mut six = Box::pin(self.follow(name, Kind::V6, turn, &flight.until));
         let (four, six) = tokio::select! {
             four = &mut four => { let six = self.rest(&four, six).await; (four, six) }
             six = &mut six => (self.rest(&six, four).await, six),
@@ -217,20 +293,22 @@ impl Shared {
         tokio::time::timeout(2 * self.patience, other).await.unwrap_or(Found::Failed(ResolveError::TimedOut))
     }
 
-    /// Asks for one family, and again for what an alias points at.
-    async fn follow(&self, name: &Name, family: Family, mut turn: usize, flight: &Flight) -> Found {
-        let wanted = match family {
-            Family::V4 => self.settings.ipv4,
-            Family::V6 => self.settings.ipv6,
+    /// Asks for one kind of record, and again for what an alias points at.
+    async fn follow(&self, name: &Name, kind: Kind, mut turn: usize, until: &Cell<Tick>) -> Found {
+        let wanted = match kind {
+            Kind::V4 => self.settings.ipv4,
+            Kind::V6 => self.settings.ipv6,
+            Kind::Services => true,
         };
         if !wanted {
             return Found::Off;
         }
-        let mut question = Question { name: name.clone(), family };
+        let mut question = Question { name: name.clone(), kind };
         let mut shortest = u32::MAX;
         for _ in 0..MAX_ALIASES {
-            match self.client.ask(&question, &mut turn, &flight.until).await {
+            match self.client.ask(&question, &mut turn, until).await {
                 Ok(Reply::Addresses { addresses, ttl }) => return Found::Addresses(addresses, ttl.min(shortest)),
+                Ok(Reply::Services { services, ttl }) => return Found::Services(services, ttl.min(shortest)),
                 Ok(Reply::Alias { name, ttl }) => {
                     shortest = shortest.min(ttl);
                     question.name = name;
@@ -245,11 +323,12 @@ impl Shared {
     }
 }
 
-/// What became of one family.
+/// What became of one kind.
 enum Found {
     /// Nobody asked.
     Off,
     Addresses(Vec<IpAddr>, u32),
+    Services(Vec<Service>, u32),
     Nothing(Option<u32>),
     Failed(ResolveError),
 }
@@ -261,7 +340,7 @@ fn merge(four: Found, six: Found) -> (Outcome, Option<u32>) {
     let shorter = |old: Option<u32>, new: u32| Some(old.map_or(new, |old| old.min(new)));
     for found in [four, six] {
         match found {
-            Found::Off => {}
+            Found::Off | Found::Services(..) => {}
             Found::Addresses(more, more_ttl) => {
                 addresses.extend(more);
                 ttl = shorter(ttl, more_ttl);

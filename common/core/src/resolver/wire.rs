@@ -3,7 +3,7 @@
 //! Bytes in, a [`Reply`] out. A message that does not answer exactly our
 //! question is none of ours and nothing in it is believed.
 
-use super::ResolveError;
+use super::{ResolveError, Service};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::net::IpAddr;
@@ -11,18 +11,20 @@ use std::net::IpAddr;
 /// Aliases followed within one message; more is a loop or a joke.
 const MAX_CHAIN: usize = 16;
 
-/// Which addresses are asked for.
+/// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum Kind {
     V4,
     V6,
+    Services,
 }
 
-impl Family {
+impl Kind {
     fn record(self) -> RecordType {
         match self {
-            Family::V4 => RecordType::A,
-            Family::V6 => RecordType::AAAA,
+            Kind::V4 => RecordType::A,
+            Kind::V6 => RecordType::AAAA,
+            Kind::Services => RecordType::SRV,
         }
     }
 }
@@ -31,7 +33,7 @@ impl Family {
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub name: Name,
-    pub family: Family,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +43,23 @@ pub(super) enum Reply {
     /// Ask again over TCP.
     Truncated,
     /// TTLs are in seconds.
-    Addresses { addresses: Vec<IpAddr>, ttl: u32 },
+    Addresses {
+        addresses: Vec<IpAddr>,
+        ttl: u32,
+    },
+    Services {
+        services: Vec<Service>,
+        ttl: u32,
+    },
     /// The chain of aliases leaves the message; ask for its end.
-    Alias { name: Name, ttl: u32 },
+    Alias {
+        name: Name,
+        ttl: u32,
+    },
     /// The name does not exist or has no such address; the TTL of that (RFC 2308 section 5) if told.
-    Nothing { ttl: Option<u32> },
+    Nothing {
+        ttl: Option<u32>,
+    },
     /// The server cannot or will not say.
     Failed,
 }
@@ -64,7 +78,7 @@ impl Question {
     pub fn encode(&self, id: u16) -> Result<Vec<u8>, ResolveError> {
         let mut message = Message::new();
         message.set_id(id).set_message_type(MessageType::Query).set_op_code(OpCode::Query).set_recursion_desired(true);
-        message.add_query(Query::query(self.name.clone(), self.family.record()));
+        message.add_query(Query::query(self.name.clone(), self.kind.record()));
         message.to_vec().map_err(|_| ResolveError::NotFound)
     }
 
@@ -89,7 +103,7 @@ impl Question {
         message.message_type() == MessageType::Response
             && message.op_code() == OpCode::Query
             && query.query_class() == DNSClass::IN
-            && query.query_type() == self.family.record()
+            && query.query_type() == self.kind.record()
             && *query.name() == self.name
     }
 
@@ -98,13 +112,13 @@ impl Question {
         let mut ttl = u32::MAX;
         for _ in 0..MAX_CHAIN {
             let records = || message.answers().iter().filter(|record| is_of(record, name));
-            let mut addresses = Vec::new();
-            for (record, address) in records().filter_map(|record| Some((record, self.address(record)?))) {
-                ttl = ttl.min(record.ttl());
-                addresses.push(address);
-            }
+            let addresses: Vec<IpAddr> = collect(records(), &mut ttl, |record| self.address(record));
             if !addresses.is_empty() {
                 return Reply::Addresses { addresses, ttl };
+            }
+            let services: Vec<Service> = collect(records(), &mut ttl, |record| self.service(record));
+            if !services.is_empty() {
+                return Reply::Services { services, ttl };
             }
             let Some((record, target)) = records().find_map(|record| Some((record, alias(record)?))) else {
                 break;
@@ -119,12 +133,43 @@ impl Question {
     }
 
     fn address(&self, record: &Record) -> Option<IpAddr> {
-        match (self.family, record.data()) {
-            (Family::V4, RData::A(address)) => Some(IpAddr::V4(address.0)),
-            (Family::V6, RData::AAAA(address)) => Some(IpAddr::V6(address.0)),
+        match (self.kind, record.data()) {
+            (Kind::V4, RData::A(address)) => Some(IpAddr::V4(address.0)),
+            (Kind::V6, RData::AAAA(address)) => Some(IpAddr::V6(address.0)),
             _ => None,
         }
     }
+
+    fn service(&self, record: &Record) -> Option<Service> {
+        match (self.kind, record.data()) {
+            (Kind::Services, RData::SRV(srv)) => Some(Service {
+                priority: srv.priority(),
+                weight: srv.weight(),
+                port: srv.port(),
+                target: srv.target().to_ascii().trim_end_matches('.').to_ascii_lowercase().into(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What `take` makes of the records; `ttl` becomes the shortest of those it took.
+fn collect<'a, T>(
+    records: impl Iterator<Item = &'a Record>,
+    ttl: &mut u32,
+    take: impl Fn(&Record) -> Option<T>,
+) -> Vec<T> {
+    let taken = records.filter_map(|record| {
+        let taken = take(record)?;
+        *ttl = record.ttl().min(*ttl);
+        Some(taken)
+    });
+    taken.collect()
+}
+
+/// The response code in a message's header.
+pub(super) fn code_of(message: &[u8]) -> u8 {
+    message.get(3).map_or(0, |flags| flags & 0x0f)
 }
 
 fn is_of(record: &Record, name: &Name) -> bool {
@@ -151,7 +196,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
 
     fn question() -> Question {
-        Question { name: parse_name("www.example.test").unwrap(), family: Family::V4 }
+        Question { name: parse_name("www.example.test").unwrap(), kind: Kind::V4 }
     }
 
     fn record(name: &str, ttl: u32, data: RData) -> Record {
@@ -197,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn services_come_with_their_targets_in_lower_case() {
+        use hickory_proto::rr::rdata::SRV;
+        let question = Question { name: parse_name("_http._tcp.test").unwrap(), kind: Kind::Services };
+        let srv = |name: &str, ttl, target: &str| {
+            record(name, ttl, RData::SRV(SRV::new(10, 5, 8080, parse_name(target).unwrap())))
+        };
+        let records =
+            vec![srv("_http._tcp.test", 30, "B.test"), srv("x.test", 1, "x.test"), a("_http._tcp.test", 2, 9)];
+        let reply = question.read(7, &answer(&question, 7, records).to_vec().unwrap());
+        let service = Service { priority: 10, weight: 5, port: 8080, target: "b.test".into() };
+        assert_eq!(reply, Reply::Services { services: vec![service], ttl: 30 });
+        let addresses = vec![srv("www.example.test", 30, "b.test")];
+        assert_eq!(read(addresses), Reply::Nothing { ttl: None }, "no address was asked for and none came");
+    }
+
+    #[test]
     fn a_chain_that_leaves_the_message_is_to_be_asked_for() {
         let reply = read(vec![cname("www.example.test", 30, "a.test"), cname("a.test", 20, "b.test")]);
         assert_eq!(reply, Reply::Alias { name: parse_name("b.test").unwrap(), ttl: 20 });
@@ -218,8 +279,8 @@ mod tests {
         let mut query = right.clone();
         query.set_message_type(MessageType::Query);
         assert_eq!(question.read(7, &query.to_vec().unwrap()), Reply::NotOurs);
-        for (name, family) in [("www.example.test", Family::V6), ("xxx.example.test", Family::V4)] {
-            let other = Question { name: parse_name(name).unwrap(), family };
+        for (name, kind) in [("www.example.test", Kind::V6), ("xxx.example.test", Kind::V4)] {
+            let other = Question { name: parse_name(name).unwrap(), kind };
             assert_eq!(other.read(7, &right.to_vec().unwrap()), Reply::NotOurs);
         }
         assert_eq!(question.read(7, b""), Reply::NotOurs);

@@ -5,15 +5,16 @@
 
 use crate::net::Address;
 use crate::plan::Build;
+use crate::resolver;
 use crate::upstream::address::{self, Place};
 use crate::upstream::balancer::{MAX_PEERS, MAX_POINTS, Maglev, Ring};
+use crate::upstream::members::{self, Line, States};
 use crate::upstream::peer::Version;
-use crate::upstream::{Bindings, Hashing, Keepalive, Method, Peer, Server, Settings, State, Sticky};
-use ahash::AHashMap;
+use crate::upstream::roster::Roster;
+use crate::upstream::{Bindings, Hashing, Keepalive, Method, Peer, Server, Settings, Sticky};
 use fairlead_conf::{Diagnostic, Word};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Group {
@@ -27,6 +28,19 @@ pub struct Group {
     pub bindings: Option<Arc<Bindings>>,
     pub zone: Option<Box<str>>,
     tables: Tables,
+    edition: u64,
+    /// Makes the next editions of a group whose members may change. Only the edition that a plan
+    /// holds has it.
+    roster: Option<Arc<Roster>>,
+}
+
+/// What an edition follows on.
+pub(super) struct Since<'a> {
+    pub edition: u64,
+    /// What the workers of all editions watch.
+    pub version: &'a Version,
+    /// What is dear to compute is taken from it where it is still right.
+    pub before: Option<&'a Group>,
 }
 
 /// What follows from the peers.
@@ -72,23 +86,23 @@ impl Weights {
 impl Group {
     /// A group of these peers, with everything else as nginx has it by default.
     pub fn new(name: &str, peers: Vec<Peer>, method: Method) -> Group {
-        Group::over(name, peers, method, None)
-    }
-
-    /// What is dear to compute is taken from `previous` where it is still right.
-    fn over(name: &str, peers: Vec<Peer>, method: Method, previous: Option<&Group>) -> Group {
-        let mut peers: Vec<Arc<Peer>> = peers.into_iter().map(Arc::new).collect();
-        peers.sort_by_key(|peer| peer.backup);
         // Workers of the generation that these states come from watch the same version.
         let carried = peers.iter().find_map(|peer| peer.state.version().cloned());
         let version = carried.unwrap_or_default();
+        Group::assemble(name, peers, method, &Since { edition: 0, version: &version, before: None })
+    }
+
+    fn assemble(name: &str, peers: Vec<Peer>, method: Method, since: &Since<'_>) -> Group {
+        let version = since.version.clone();
+        let mut peers: Vec<Arc<Peer>> = peers.into_iter().map(Arc::new).collect();
+        peers.sort_by_key(|peer| peer.backup);
         for peer in &peers {
             peer.state.join(&version);
         }
         let primaries = peers.iter().take_while(|peer| !peer.backup).count();
         let primary_peers = peers.get(..primaries).unwrap_or_default();
         let hashing = if let Method::Hash { table, .. } = &method { Some(*table) } else { None };
-        let before = previous.and_then(|group| group.tables.maglev.as_ref());
+        let before = since.before.and_then(|group| group.tables.maglev.as_ref());
         let mut by_sid: Vec<usize> = (0..peers.len()).collect();
         by_sid.sort_by_key(|index| peers.get(*index).map(|peer| peer.sid.clone()));
         let tables = Tables {
@@ -101,48 +115,67 @@ impl Group {
             version,
         };
         let keepalive = Keepalive::default();
-        Group { name: name.into(), peers, method, keepalive, sticky: None, bindings: None, zone: None, tables }
+        let name = name.into();
+        Group {
+            name,
+            peers,
+            method,
+            keepalive,
+            sticky: None,
+            bindings: None,
+            zone: None,
+            tables,
+            edition: 0,
+            roster: None,
+        }
+    }
+
+    /// One edition of the group that `settings` describe; who `bindings` are is the caller's to say.
+    pub(super) fn edition_of(settings: &Settings, peers: Vec<Peer>, since: &Since<'_>) -> Group {
+        let mut group = Group::assemble(&settings.name.text, peers, settings.method.clone(), since);
+        group.keepalive = settings.keepalive.clone();
+        group.sticky = settings.sticky.clone();
+        group.zone = settings.zone.as_ref().map(|(name, _)| name.text.clone());
+        group.edition = since.edition;
+        group
     }
 
     /// Resolves and compiles an `upstream` block. Peers that `previous` (the group of this name in
-    /// the running generation) has too keep their [`crate::upstream::State`]. Problems go to `build.cx`.
+    /// the running generation) has too keep their [`crate::upstream::State`], and what was found for
+    /// names that are looked up at run time is taken over. Problems go to `build.cx`.
     pub fn build(settings: &Settings, previous: Option<&Group>, build: &Build<'_>) -> Option<Arc<Group>> {
-        let mut states = States::of(previous);
-        let mut peers = Vec::new();
-        let mut sound = true;
-        for server in &settings.servers {
-            match addresses(&server.address, server.default_port, build) {
-                Ok(addresses) => {
-                    peers.extend(addresses.into_iter().map(|address| peer(server, address, &mut states)));
-                }
-                Err(diagnostic) => {
-                    build.cx.report(diagnostic);
-                    sound = false;
-                }
-            }
+        let report = |problem: Diagnostic| build.cx.report(problem);
+        let lines = settings.servers.iter().map(|server| line(server, build));
+        let lines: Vec<Option<Line>> = lines.map(|line| line.map_err(report).ok()).collect();
+        let lines: Vec<Line> = lines.into_iter().collect::<Option<_>>()?;
+        let resolver = resolver_for(settings, &lines, build).map_err(report).ok()?;
+        let moved = previous.and_then(Group::moved_on);
+        let before = moved.as_deref().or(previous);
+        let answers = previous.map_or_else(Vec::new, |group| match &group.roster {
+            Some(roster) => roster.answers_for(&lines, &group.peers),
+            None => members::answers_in(&lines, &group.peers),
+        });
+        let mut states = States::of(before.map_or(&[], |group| &group.peers));
+        let peers = members::peers(&lines, &answers, &settings.method, &mut states);
+        if let Some(problem) = problem_with(settings, &lines).or_else(|| too_large(settings, &peers)) {
+            report(problem);
+            return None;
         }
-        if let Some(problem) = problem_with(settings, &peers).filter(|_| sound) {
-            build.cx.report(problem);
-            sound = false;
-        }
-        sound.then(|| {
-            warn_of_slow_start(settings, build);
-            let mut group = Group::over(&settings.name.text, peers, settings.method.clone(), previous);
-            group.bindings = settings.sticky_source.as_ref().map(|source| {
-                let before = previous.and_then(|group| group.bindings.as_ref());
-                Bindings::over(source.size, source.timeout, before)
-            });
-            group.keepalive = settings.keepalive.clone();
-            group.sticky = settings.sticky.clone();
-            group.zone = settings.zone.as_ref().map(|(name, _)| name.text.clone());
-            Arc::new(group)
-        })
+        warn_of_slow_start(settings, build);
+        let version = before.map(|group| group.version().clone()).unwrap_or_default();
+        let mut group = Group::edition_of(settings, peers, &Since { edition: 0, version: &version, before });
+        group.bindings = settings.sticky_source.as_ref().map(|source| {
+            let before = previous.and_then(|group| group.bindings.as_ref());
+            Bindings::over(source.size, source.timeout, before)
+        });
+        group.roster = resolver.map(|resolver| Roster::new(settings, lines, answers, (resolver, &group)));
+        Some(Arc::new(group))
     }
 
     /// The group behind `proxy_pass` to an address or a host name without an `upstream` block:
     /// one peer per address, round robin, one try each. `host` holds no port; `unix:path` is taken whole.
     pub fn implicit(host: &Word, port: u16, previous: Option<&Group>, build: &Build<'_>) -> Option<Arc<Group>> {
-        let mut states = States::of(previous);
+        let mut states = States::of(previous.map_or(&[], |group| &group.peers));
         let addresses = match implicit_addresses(host, port, build) {
             Ok(addresses) => addresses,
             Err(diagnostic) => {
@@ -155,8 +188,46 @@ impl Group {
             _ => format!("{}:{port}", host.text).into_boxed_str(),
         };
         let server = Server::new(Word { text: name.clone(), span: host.span, quoted: false });
-        let peers = addresses.into_iter().map(|address| peer(&server, address, &mut states)).collect();
+        let peers = addresses.into_iter().map(|address| states.peer(&server, address)).collect();
         Some(Arc::new(Group::new(&name, peers, Method::RoundRobin)))
+    }
+
+    /// A group of these lines whose names nothing is known of yet.
+    #[cfg(test)]
+    pub(super) fn with_roster(
+        settings: &Settings,
+        lines: Vec<Line>,
+        resolver: resolver::Settings,
+    ) -> (Arc<Group>, Arc<Roster>) {
+        let peers = members::peers(&lines, &[], &settings.method, &mut States::of(&[]));
+        let since = Since { edition: 0, version: &Version::default(), before: None };
+        let mut group = Group::edition_of(settings, peers, &since);
+        let roster = Roster::new(settings, lines, Vec::new(), (resolver, &group));
+        group.roster = Some(roster.clone());
+        (Arc::new(group), roster)
+    }
+
+    /// The group as its members are now: itself where they cannot change.
+    pub fn current(self: &Arc<Self>) -> Arc<Group> {
+        self.moved_on().unwrap_or_else(|| self.clone())
+    }
+
+    fn moved_on(&self) -> Option<Arc<Group>> {
+        self.roster.as_ref()?.group()
+    }
+
+    /// Counts the changes of the members up to this group: 0 as the plan has it.
+    pub fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    pub(super) fn roster(&self) -> Option<&Arc<Roster>> {
+        self.roster.as_ref()
+    }
+
+    /// Its members may change while the process runs.
+    pub fn may_change(&self) -> bool {
+        self.roster.is_some()
     }
 
     /// The peer of a group that has no other: nginx never holds it unavailable.
@@ -167,12 +238,12 @@ impl Group {
         }
     }
 
-    /// How many of the peers are primary ones.
     /// Peers that are not marked `down`: how many tries a request has, as in nginx.
     pub fn usable(&self) -> usize {
         self.tables.usable
     }
 
+    /// How many of the peers are primary ones.
     pub fn primaries(&self) -> usize {
         self.tables.primaries
     }
@@ -204,52 +275,55 @@ impl Group {
     }
 }
 
-/// The states of the running generation's peers by their server's words, each to be given once.
-struct States<'a>(AHashMap<&'a str, Vec<&'a Peer>>);
-
-impl<'a> States<'a> {
-    fn of(previous: Option<&'a Group>) -> States<'a> {
-        let mut states: AHashMap<_, Vec<_>> = AHashMap::new();
-        for peer in previous.into_iter().flat_map(|group| &group.peers) {
-            states.entry(&*peer.server).or_default().push(peer.as_ref());
-        }
-        States(states)
+fn line(server: &Server, build: &Build<'_>) -> Result<Line, Diagnostic> {
+    if server.resolve
+        && let Some(source) = members::source(server).map_err(|problem| wrong_address(&server.address, problem))?
+    {
+        return Ok(Line { server: server.clone(), members: members::Members::Named(source) });
     }
-
-    fn take(&mut self, server: &str, address: &Address) -> Option<Arc<State>> {
-        let peers = self.0.get_mut(server)?;
-        let place = peers.iter().position(|peer| peer.address == *address)?;
-        Some(peers.remove(place).state.clone())
-    }
+    let addresses = addresses(&server.address, server.default_port, build)?;
+    Ok(Line { server: server.clone(), members: members::Members::Fixed(addresses) })
 }
 
-fn peer(server: &Server, address: Address, states: &mut States<'_>) -> Peer {
-    let state = states.take(&server.address.text, &address).unwrap_or_default();
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Peer {
-        weight: server.weight,
-        max_conns: server.max_conns,
-        max_fails: server.max_fails,
-        fail_timeout: millis(server.fail_timeout),
-        slow_start: millis(server.slow_start),
-        backup: server.backup,
-        down: server.down,
-        drain: server.drain,
-        state,
-        ..Peer::new(address, &server.address.text)
+/// Who is asked for the names of a group whose members may change; `None` when they cannot.
+fn resolver_for(
+    settings: &Settings,
+    lines: &[Line],
+    build: &Build<'_>,
+) -> Result<Option<resolver::Settings>, Diagnostic> {
+    let Some(line) = lines.iter().find(|line| line.source().is_some()) else { return Ok(None) };
+    let name = &settings.name.text;
+    let error = |problem: String| Diagnostic::error(line.server.address.span, problem);
+    if settings.zone.is_none() {
+        let problem = format!("resolving names at run time requires upstream \"{name}\" to be in shared memory");
+        return Err(error(problem).help(format!("write in the block: zone {name} 64k;")));
     }
+    let missing = || {
+        error(format!("no resolver defined to resolve names at run time in upstream \"{name}\""))
+            .help("write in the block or around it: resolver address;")
+    };
+    settings.names.settings(build)?.ok_or_else(missing).map(Some)
 }
 
-fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
+fn problem_with(settings: &Settings, lines: &[Line]) -> Option<Diagnostic> {
     let name = &settings.name;
-    if settings.servers.is_empty() {
+    if settings.state && lines.is_empty() {
+        return None;
+    }
+    if lines.is_empty() {
         let problem = Diagnostic::error(name.span, "no servers are inside upstream");
-        return Some(problem.help("write at least one: server address;"));
+        // What is wrong with those that are there has been said.
+        return Some(problem.help("write at least one: server address;")).filter(|_| !settings.names_server);
     }
-    if peers.iter().all(|peer| peer.backup) {
+    lines.iter().all(|line| line.server.backup).then(|| {
         let problem = Diagnostic::error(name.span, format!("no servers in upstream \"{}\"", name.text));
-        return Some(problem.help("a group needs at least one server that is not a backup"));
-    }
+        problem.help("a group needs at least one server that is not a backup")
+    })
+}
+
+/// What would take more memory than is spent on the tables of a method.
+pub(super) fn too_large(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
+    let name = &settings.name;
     let Method::Hash { key, table } = &settings.method else { return None };
     let primaries = peers.iter().filter(|peer| !peer.backup).count();
     if *table == Hashing::Maglev && primaries > MAX_PEERS {
@@ -261,8 +335,10 @@ fn problem_with(settings: &Settings, peers: &[Peer]) -> Option<Diagnostic> {
     }
     let points: u64 = peers.iter().filter(|peer| !peer.backup).map(Ring::points_of).sum();
     (points > MAX_POINTS).then(|| {
-        let problem =
-            format!("the weights in upstream \"{}\" ask for {points} points of the consistent hash", name.text);
+        let problem = format!(
+            "the weights in upstream \"{}\" ask for {points} points of the consistent hash",
+            settings.name.text
+        );
         Diagnostic::error(key.span, problem)
             .help(format!("every unit of weight is 160 points; {MAX_POINTS} are the most"))
     })

@@ -109,7 +109,7 @@ impl Version {
     }
 
     /// What it was before.
-    fn bump(&self) -> u64 {
+    pub(crate) fn bump(&self) -> u64 {
         let before = self.0.changes.fetch_add(1, Ordering::AcqRel);
         self.0.moved.notify_waiters();
         before

@@ -9,14 +9,16 @@ use std::sync::Arc;
 /// `server` line says. Called once a generation is in force, never while one may still be refused.
 pub fn retire<'a>(before: impl Iterator<Item = &'a Arc<Group>>, now: impl Iterator<Item = &'a Arc<Group>>) {
     let mut kept: HashSet<*const State> = HashSet::new();
-    for group in now {
+    for group in now.map(Group::current) {
         for peer in &group.peers {
             peer.state.set_down(peer.down);
             kept.insert(Arc::as_ptr(&peer.state));
         }
     }
-    let gone = before.flat_map(|group| &group.peers).filter(|peer| !kept.contains(&Arc::as_ptr(&peer.state)));
-    gone.for_each(|peer| peer.state.remove());
+    for group in before.map(Group::current) {
+        let gone = group.peers.iter().filter(|peer| !kept.contains(&Arc::as_ptr(&peer.state)));
+        gone.for_each(|peer| peer.state.remove());
+    }
 }
 
 #[cfg(test)]

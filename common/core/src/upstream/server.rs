@@ -1,8 +1,10 @@
 //! The parameters of `server`.
 
+use crate::upstream::address::{self, Place};
 use crate::upstream::{Method, Server};
 use fairlead_conf::value::parse_time;
 use fairlead_conf::{Contexts, Diagnostic, Given, Param, Value, Word};
+use std::net::IpAddr;
 
 pub(super) const SERVER_PARAMS: &[Param] = &[
     Param {
@@ -23,8 +25,18 @@ pub(super) const SERVER_PARAMS: &[Param] = &[
     Param { name: "fail_timeout", value: Some(Value::Time), doc: "See `max_fails`; 10s." },
     Param { name: "backup", value: None, doc: "Picked when no server without it can be." },
     Param { name: "down", value: None, doc: "Never picked; keeps its place in hashes." },
-    Param { name: "resolve", value: None, doc: "Not built in fairlead yet." },
-    Param { name: "service", value: Some(Value::Text), doc: "Not built in fairlead yet." },
+    Param {
+        name: "resolve",
+        value: None,
+        doc: "The name is looked up while the process runs, by `resolver`, and again when its TTL has passed: new \
+              addresses become peers and those that are gone get no more. The group needs a `zone`.",
+    },
+    Param {
+        name: "service",
+        value: Some(Value::Text),
+        doc: "With resolve: peers come from the SRV records of `_NAME._tcp.` and the address (`NAME.` if it has a dot): \
+              those of the lowest priority number are primary ones, the others backup ones.",
+    },
     Param {
         name: "slow_start",
         value: Some(Value::Time),
@@ -35,7 +47,7 @@ pub(super) const SERVER_PARAMS: &[Param] = &[
     Param { name: "drain", value: None, doc: "Gets the sessions that `sticky` binds to it and no other." },
 ];
 
-const NOT_BUILT: [&str; 3] = ["resolve", "service", "route"];
+const NOT_BUILT: [&str; 1] = ["route"];
 
 /// Reads a `server` statement. `method` is the one named above it, as in nginx.
 pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagnostic> {
@@ -65,7 +77,30 @@ pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagno
     server.backup = given.param(1, "backup").is_some();
     server.down = given.param(1, "down").is_some();
     server.drain = given.param(1, "drain").is_some();
+    server.resolve = given.param(1, "resolve").is_some();
+    server.service = given.param(1, "service");
+    if let Some(service) = &server.service {
+        check_service(&server, service)?;
+    }
     Ok(server)
+}
+
+fn check_service(server: &Server, service: &Word) -> Result<(), Diagnostic> {
+    let name = &server.address;
+    let error = |problem: &str| Diagnostic::error(name.span, format!("service upstream \"{}\" {problem}", name.text));
+    if service.text.is_empty() {
+        return Err(Diagnostic::error(service.span, "service is empty"));
+    }
+    if !server.resolve {
+        return Err(error("requires \"resolve\" parameter"));
+    }
+    match address::parse(&name.text) {
+        // What is no address at all is told of when the group is built.
+        Err(_) => Ok(()),
+        Ok(Place::Host { port: Some(_), .. }) => Err(error("may not have port").help("SRV records say the ports")),
+        Ok(Place::Host { host, port: None }) if host.parse::<IpAddr>().is_err() => Ok(()),
+        Ok(_) => Err(error("requires domain name")),
+    }
 }
 
 fn number(given: &Given<'_>, name: &str, least: u32) -> Result<Option<u32>, Diagnostic> {

@@ -1,9 +1,11 @@
 //! What `upstream { … }` says, before addresses are resolved: the settings and
 //! the rows of both planes' blocks.
 
+use crate::resolver::ResolverSettings;
 use crate::upstream::server::{self, SERVER_PARAMS};
 use crate::upstream::sticky;
-use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Value, Word};
+use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Given, Level, Repeat, Value, Word};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// One `upstream` block.
@@ -11,6 +13,12 @@ use std::time::Duration;
 pub struct Settings {
     pub name: Word,
     pub servers: Vec<Server>,
+    /// The block has a `server` line, even if what it says is wrong.
+    pub names_server: bool,
+    /// The servers come from a file, and may be none.
+    pub state: bool,
+    /// `resolver` and `resolver_timeout`, the enclosing block's where this one has none.
+    pub names: ResolverSettings,
     pub method: Method,
     /// Name and bytes of `zone`.
     pub zone: Option<(Word, u64)>,
@@ -35,6 +43,10 @@ pub struct Server {
     pub drain: bool,
     /// How long its weight takes to recover; zero, no time.
     pub slow_start: Duration,
+    /// The name is looked up while the process runs.
+    pub resolve: bool,
+    /// Its SRV records are.
+    pub service: Option<Word>,
     /// The port of an address that names none: 80 in http; in stream that is an error.
     pub default_port: Option<u16>,
 }
@@ -123,12 +135,31 @@ impl Settings {
         Settings {
             name,
             servers: Vec::new(),
+            names_server: false,
+            state: false,
+            names: ResolverSettings::default(),
             method: Method::default(),
             zone: None,
             keepalive: Keepalive::default(),
             sticky: None,
             sticky_source: None,
         }
+    }
+
+    /// Reads a block with `level`, whose rows are [`DIRECTIVES`] and those of `resolver`; `names` is
+    /// what the enclosing block says of resolvers.
+    pub fn read(
+        name: &Word,
+        block: &Block,
+        names: &ResolverSettings,
+        (level, cx): (&Level<Settings>, &Cx),
+    ) -> Settings {
+        let mut settings = Settings::new(name.clone());
+        level.defaults(&mut settings, cx);
+        settings.names = names.clone();
+        settings.names_server = block.statements.iter().any(|statement| &*statement.name.text == "server");
+        level.eval(block, &mut settings, cx);
+        settings
     }
 
     /// nginx's warning when a block names a second method.
@@ -155,6 +186,8 @@ impl Server {
             down: false,
             drain: false,
             slow_start: Duration::ZERO,
+            resolve: false,
+            service: None,
             default_port: None,
         }
     }
@@ -213,21 +246,57 @@ fn random(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> 
 
 const BOTH: Contexts = Contexts::UPSTREAM.or(Contexts::STREAM_UPSTREAM);
 
+const SERVER: Directive<Settings> = Directive {
+    name: "server",
+    contexts: BOTH,
+    args: Args::at_least(1, &[Value::Address, Value::Params(SERVER_PARAMS)], "address [parameters]"),
+    repeat: Repeat::Append,
+    default: None,
+    doc: "A member of the group: an IP address or a host name with an optional port (80 in http; stream \
+          needs one), or `unix:` and a path. A name with several addresses makes a peer of each; with `resolve` \
+          it is looked up again whenever its TTL has passed, and the peers follow it without a reload.",
+    set: |upstream, given| {
+        let server = server::parse(given, &upstream.method)?;
+        upstream.servers.push(server);
+        Ok(())
+    },
+};
+
+/// Rows of a file that `state` names.
+const STATE_DIRECTIVES: &[Directive<Settings>] = &[SERVER];
+static STATE_LEVEL: LazyLock<Level<Settings>> = LazyLock::new(|| state_level(Contexts::UPSTREAM));
+static STREAM_STATE_LEVEL: LazyLock<Level<Settings>> = LazyLock::new(|| state_level(Contexts::STREAM_UPSTREAM));
+
+fn state_level(context: Contexts) -> Level<Settings> {
+    Level::new(context).with(STATE_DIRECTIVES, |settings: &mut Settings| settings)
+}
+
+fn read_state(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
+    if upstream.names_server {
+        let problem = given.error(0, "\"state\" is incompatible with \"server\"");
+        return Err(problem.help("the file lists the servers: move them there, or leave \"state\" out"));
+    }
+    upstream.state = true;
+    let level = if given.context.contains(Contexts::UPSTREAM) { &STATE_LEVEL } else { &STREAM_STATE_LEVEL };
+    if let Some(file) = given.attached(0) {
+        level.eval(file, upstream, given.cx);
+    }
+    Ok(())
+}
+
 /// Rows of the `upstream` block for both planes.
 pub const DIRECTIVES: &[Directive<Settings>] = &[
+    SERVER,
     Directive {
-        name: "server",
+        name: "state",
         contexts: BOTH,
-        args: Args::at_least(1, &[Value::Address, Value::Params(SERVER_PARAMS)], "address [parameters]"),
-        repeat: Repeat::Append,
+        args: Args::exactly(&[Value::Path], "file"),
+        repeat: Repeat::Once,
         default: None,
-        doc: "A member of the group: an IP address or a host name with an optional port (80 in http; stream \
-              needs one), or `unix:` and a path. A name with several addresses makes a peer of each.",
-        set: |upstream, given| {
-            let server = server::parse(given, &upstream.method)?;
-            upstream.servers.push(server);
-            Ok(())
-        },
+        doc: "Reads the group's `server` lines from a file in place of the block, relative to the folder of the main \
+              configuration file. A file that does not exist is a group without servers. It is read when the \
+              configuration is; nothing writes it yet, since nothing else changes the servers it lists.",
+        set: read_state,
     },
     Directive {
         name: "zone",

@@ -4,6 +4,7 @@ use super::*;
 use crate::log::Registry;
 use crate::net::Address;
 use crate::plan::Build;
+use crate::resolver::{self, ResolverSettings};
 use fairlead_conf::{Contexts, Cx, Diagnostic, Level, Severity, Span, Tree, Word};
 use std::io;
 use std::net::IpAddr;
@@ -29,7 +30,9 @@ fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
 fn settings(text: &str, context: Contexts, cx: &Cx) -> Settings {
     let tree = Tree::parse(Path::new("test.conf"), text);
     assert!(tree.diagnostics.is_empty(), "{:?}", tree.diagnostics);
-    let level = Level::new(context).with(DIRECTIVES, |settings: &mut Settings| settings);
+    let level = Level::new(context)
+        .with(DIRECTIVES, |settings: &mut Settings| settings)
+        .with(resolver::DIRECTIVES, |settings| &mut settings.names);
     let mut settings = Settings::new(word("app"));
     level.eval(&tree.root, &mut settings, cx);
     settings
@@ -140,10 +143,69 @@ fn a_wrong_block_is_refused_in_nginx_s_words() {
 }
 
 #[test]
+fn what_is_wrong_with_the_only_server_is_all_that_is_said() {
+    let level = Level::new(HTTP).with(DIRECTIVES, |settings: &mut Settings| settings);
+    let tree = Tree::parse(Path::new("test.conf"), "app { server 10.0.0.1 weight=x; }");
+    let cx = Cx::new(Path::new("/"), Path::new("/"));
+    let block = tree.root.statements[0].block.as_ref().unwrap();
+    let settings = Settings::read(&word("app"), block, &ResolverSettings::default(), (&level, &cx));
+    let build = Build { cx: &cx, resolve: &resolve, logs: &Registry::default() };
+    Group::build(&settings, None, &build);
+    let said: Vec<String> = cx.diagnostics.into_inner().into_iter().map(|diagnostic| diagnostic.message).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("weight=x"), "{said:?}");
+}
+
+#[test]
+fn names_looked_up_at_run_time_need_a_zone_a_resolver_and_a_name() {
+    let zone = "zone app 64k;";
+    for (text, said) in [
+        (
+            "server a.example resolve;".to_owned(),
+            "resolving names at run time requires upstream \"app\" to be in shared memory",
+        ),
+        (
+            format!("server a.example resolve; {zone}"),
+            "no resolver defined to resolve names at run time in upstream \"app\"",
+        ),
+        (
+            format!("server a.example service=http; {zone}"),
+            "service upstream \"a.example\" requires \"resolve\" parameter",
+        ),
+        (
+            format!("server a.example:80 service=http resolve; {zone}"),
+            "service upstream \"a.example:80\" may not have port",
+        ),
+        (format!("server 10.0.0.1 service=http resolve; {zone}"), "service upstream \"10.0.0.1\" requires domain name"),
+        (format!("server a.example service= resolve; {zone}"), "service is empty"),
+    ] {
+        assert_eq!(problem(&text, HTTP), said, "{text}");
+    }
+    let resolver = "resolver 127.0.0.1;";
+    assert_eq!(
+        problem(&format!("server a.example resolve; {zone} {resolver}"), STREAM),
+        "no port in upstream \"a.example\""
+    );
+    let group = build(&format!("server a.example resolve; server b.example service=http resolve; {zone} {resolver}"));
+    assert!(group.may_change() && group.peers.is_empty());
+    let group = build("server 10.0.0.1 resolve;");
+    assert!(!group.may_change() && group.peers.len() == 1, "an address needs no lookup");
+}
+
+#[test]
+fn a_name_that_is_looked_up_from_now_on_keeps_its_addresses() {
+    let old = build("server two.example;");
+    let (new, _) = build_over("server two.example resolve; zone app 64k; resolver 127.0.0.1;", HTTP, Some(&old));
+    let new = new.unwrap();
+    assert_eq!(names(&new), ["10.0.0.1:80", "10.0.0.2:80"]);
+    assert!(Arc::ptr_eq(&old.peers[1].state, &new.peers[1].state));
+    let (newer, _) = build_over("server two.example:81 resolve; zone app 64k; resolver 127.0.0.1;", HTTP, Some(&new));
+    assert_eq!(names(&newer.unwrap()), ["10.0.0.1:81", "10.0.0.2:81"]);
+}
+
+#[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, name) in [
-        ("server two.example resolve;", "resolve"),
-        ("server two.example service=http;", "service=http"),
         ("server 10.0.0.1 route=a;", "route=a"),
         ("server 10.0.0.1; sticky route $a $b;", "sticky route"),
         ("server 10.0.0.1; sticky learn create=$a lookup=$b zone=s:1m;", "sticky learn"),

@@ -13,6 +13,8 @@ pub struct Tried {
     pub rest: Vec<u64>,
     few: [usize; 4],
     few_used: usize,
+    /// The edition of the group that all this is about.
+    edition: u64,
     /// All primary peers were out of question: only backup ones are picked from here on.
     pub(super) on_backup: bool,
     pub(super) rehash: Rehash,
@@ -25,6 +27,14 @@ impl Tried {
             Some(far) => {
                 self.few().contains(&index) || self.rest.get(far / 64).is_some_and(|w| w & (1 << (far % 64)) != 0)
             }
+        }
+    }
+
+    /// Forgets everything if it is about another edition of the group: its peers have other
+    /// positions, and what had failed there does so no more often than `max_fails` allows.
+    pub(super) fn turn_to(&mut self, edition: u64) {
+        if self.edition != edition {
+            *self = Tried { edition, ..Tried::default() };
         }
     }
 

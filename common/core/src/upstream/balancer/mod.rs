@@ -87,6 +87,7 @@ impl Balancer {
     /// # Errors
     /// [`NoPeer`] when every peer is down, failed, full or tried.
     pub fn pick(self: &Rc<Self>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
+        tried.turn_to(self.group.edition());
         let (Some(bindings), Some(client)) = (&self.group.bindings, choice.client) else {
             return self.pick_for(choice, tried);
         };
