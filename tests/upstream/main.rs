@@ -11,6 +11,7 @@ mod failure;
 mod hash;
 mod health;
 mod max_conns;
+mod methods;
 mod srv;
 mod state;
 

@@ -105,6 +105,53 @@ fn methods_zone_and_keepalive_are_taken() {
 }
 
 #[test]
+fn each_plane_has_its_own_words_for_times() {
+    let method = |text: &str, context| {
+        let (group, diagnostics) = build_over(&format!("{text}; server 10.0.0.1:1; server 10.0.0.2:1;"), context, None);
+        group.unwrap_or_else(|| panic!("{text}: {diagnostics:?}")).method.clone()
+    };
+    let time = |metric, inflight| Some(Measure::Time { metric, inflight });
+    for (text, context, expected) in [
+        ("least_time header", HTTP, time(Metric::FirstByte, false)),
+        ("least_time last_byte inflight", HTTP, time(Metric::LastByte, true)),
+        ("least_time connect", STREAM, time(Metric::Connect, false)),
+        ("least_time first_byte inflight", STREAM, time(Metric::FirstByte, true)),
+        ("least_conn", STREAM, Some(Measure::Conns)),
+        ("random two", STREAM, None),
+    ] {
+        assert_eq!(method(text, context).measure(), expected, "{text}");
+    }
+    let two = |text: &str, context| match method(text, context) {
+        Method::Random { two } => two,
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(two("random", STREAM), None);
+    assert_eq!(two("random two", STREAM), Some(Measure::Conns));
+    assert_eq!(two("random two least_time=header", HTTP), time(Metric::FirstByte, false));
+    assert_eq!(two("random two least_time=connect", STREAM), time(Metric::Connect, false));
+    assert!(matches!(method("hash $a maglev", HTTP), Method::Hash { table: Hashing::Maglev, .. }));
+    for (text, context) in [("least_time connect", HTTP), ("least_time header", STREAM), ("least_time", STREAM)] {
+        assert!(!problem(&format!("{text}; server 10.0.0.1:1;"), context).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn sticky_source_has_a_time_and_a_size() {
+    let build = |text: &str, previous| build_over(&format!("{text} server 10.0.0.1:1;"), STREAM, previous).0.unwrap();
+    let group = build("sticky source;", None);
+    let bindings = group.bindings.as_ref().unwrap();
+    assert_eq!(bindings.capacity(), 16_384);
+    let same = build("sticky source timeout=60m zone=any:1m;", Some(&*group));
+    assert!(Arc::ptr_eq(bindings, same.bindings.as_ref().unwrap()));
+    let larger = build("sticky source zone=any:2m;", Some(&*group));
+    assert_eq!(larger.bindings.as_ref().unwrap().capacity(), 32_768);
+    assert!(build("least_conn;", Some(&*group)).bindings.is_none());
+    for text in ["sticky source timeout=0;", "sticky source zone=:1m;", "sticky source zone=a:1x;", "sticky route a;"] {
+        assert!(!problem(&format!("{text} server 10.0.0.1:1;"), STREAM).is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn the_defaults_of_the_rows_are_those_of_a_new_block() {
     let cx = Cx::new(Path::new("/"), Path::new("/"));
     let mut filled = Settings::new(word("app"));
@@ -135,6 +182,7 @@ fn a_wrong_block_is_refused_in_nginx_s_words() {
         ("server 10.0.0.1:70000;", "invalid port in upstream \"10.0.0.1:70000\""),
         ("ip_hash; server 10.0.0.1; server 10.0.0.2 backup;", "balancing method does not support parameter \"backup\""),
         ("hash $a; server 10.0.0.1 backup;", "balancing method does not support parameter \"backup\""),
+        ("random; server 10.0.0.1 slow_start=1s;", "balancing method does not support parameter \"slow_start\""),
         ("random; server 10.0.0.1 backup;", "balancing method does not support parameter \"backup\""),
     ] {
         assert_eq!(problem(text, HTTP), said, "{text}");
@@ -222,6 +270,8 @@ fn wrong_parameters_are_refused() {
         "server 10.0.0.1 weight=x;",
         "server 10.0.0.1 max_fails=-1;",
         "server 10.0.0.1 fail_timeout=soon;",
+        "server 10.0.0.1 slow_start=soon;",
+        "server 10.0.0.1 drain=yes;",
         "server 10.0.0.1 heavy;",
         "server 10.0.0.1; random three;",
         "server 10.0.0.1; random two least_time;",

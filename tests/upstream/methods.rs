@@ -1,0 +1,81 @@
+//! The methods that the http plane shares with stream, and `drain` beside a sticky cookie.
+
+use std::time::Duration;
+
+use fairlead_harness::{Answer, Client, HttpPeer, Proxy};
+
+use crate::fairlead;
+
+fn start(group: &str, peers: [&HttpPeer; 2]) -> Proxy {
+    fairlead().workers(1).set("a", peers[0].address()).set("b", peers[1].address()).http(&format!(
+        "upstream group {{ {group} }}
+        server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://group; }} }}"
+    ))
+}
+
+#[test]
+fn requests_avoid_the_peer_that_answers_late() {
+    for method in [
+        "least_time header",
+        "least_time last_byte",
+        "least_time header inflight",
+        "least_time last_byte inflight",
+        "random two least_time=header",
+        "random two least_time=last_byte",
+    ] {
+        let slow = HttpPeer::start(|_| {
+            std::thread::sleep(Duration::from_millis(250));
+            Answer::ok("slow")
+        });
+        let quick = HttpPeer::named("quick");
+        let proxy = start(&format!("{method}; server {{a}}; server {{b}};"), [&slow, &quick]);
+        let mut client = Client::connect(proxy.address());
+        let late = (0..40).filter(|_| client.get("/").text() == "slow").count();
+        assert!((1..=4).contains(&late), "{method}: {late} of 40 went to the slow one");
+    }
+}
+
+#[test]
+fn a_draining_peer_gets_only_the_requests_whose_cookie_names_it() {
+    let (a, b) = (HttpPeer::named("a"), HttpPeer::named("b"));
+    let before = start("sticky cookie srv; server {a}; server {b};", [&a, &b]);
+    let cookie_of = |name: &str| {
+        let mut client = Client::connect(before.address());
+        let mut answers = (0..4).map(|_| client.get("/"));
+        let answer = answers.find(|answer| answer.text() == name).unwrap();
+        answer.header("set-cookie").unwrap().to_owned()
+    };
+    let cookie = cookie_of("a");
+    let proxy = start("sticky cookie srv; server {a} drain; server {b};", [&a, &b]);
+    let mut client = Client::connect(proxy.address());
+    for _ in 0..10 {
+        assert_eq!(client.get("/").text(), "b");
+        let bound = client.request(format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n"));
+        assert_eq!(bound.text(), "a");
+    }
+}
+
+#[test]
+fn maglev_keeps_each_key_with_its_peer() {
+    let (a, b) = (HttpPeer::named("a"), HttpPeer::named("b"));
+    let one = start("hash $request_uri maglev; server {a}; server {b};", [&a, &b]);
+    let other = start("hash $request_uri maglev; server {b}; server {a};", [&a, &b]);
+    let answers = |proxy: &Proxy| {
+        let mut client = Client::connect(proxy.address());
+        (0..40).map(|key| client.get(&format!("/{key}")).text()).collect::<Vec<_>>()
+    };
+    let first = answers(&one);
+    assert_eq!(first, answers(&one));
+    assert_eq!(first, answers(&other));
+    let share = first.iter().filter(|name| *name == "a").count();
+    assert!((8..=32).contains(&share), "{share} of 40");
+}
+
+#[test]
+fn times_of_stream_are_refused_in_http() {
+    for method in ["least_time connect", "least_time first_byte", "random two least_time=connect"] {
+        let (fine, said) = fairlead().check(&format!("http {{ upstream a {{ {method}; server 127.0.0.1:1; }} }}"));
+        let word = method.rsplit(' ').next().unwrap();
+        assert!(!fine && said.contains(&format!("invalid value \"{word}\"")), "{said}");
+    }
+}
