@@ -382,8 +382,8 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         doc: "Picks by a key of text and variables. With `consistent` (ketama, the points where nginx has them) \
               a change of the group moves few keys. With `maglev` (Google's tables; nginx has none) every peer has \
               its share to the key, all balancers with the same servers agree whatever their order, and while a peer \
-              is unavailable or `down` its keys alone go elsewhere; one that is taken out of 128 or fewer moves 5 % \
-              more keys than it had. An empty key leaves the pick to round robin.",
+              is unavailable or `down` its keys alone go elsewhere; one that is taken out of 128 or fewer moves \
+              about 5 % more keys than it had. An empty key leaves the pick to round robin.",
         set: |upstream, given| {
             let table = match given.text(1) {
                 "consistent" => Hashing::Ring,

@@ -12,7 +12,7 @@
 //! peer that is not in the configuration any more leaves slots that the others
 //! fill in turns, which shifts some of theirs too. That effect shrinks as the
 //! table grows, so a table has 400 slots for each pair of peers where the
-//! largest size allows it: then at most 5 % more keys move than the peer had.
+//! largest size allows it: then about 5 % more keys move than the peer had.
 //!
 //! Part of the group and shared by all workers; a reload that changes no
 //! server of a group keeps the table as it is.

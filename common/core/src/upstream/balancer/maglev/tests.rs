@@ -1,5 +1,6 @@
 use super::*;
-use crate::upstream::balancer::tests::server;
+use crate::upstream::balancer::tests::{at, hash as method, server};
+use crate::upstream::{Balancer, Choice, Group, Hashing, Tried};
 
 fn peers(numbers: impl IntoIterator<Item = usize>) -> Vec<Arc<Peer>> {
     numbers.into_iter().map(|number| Arc::new(server(number))).collect()
@@ -50,17 +51,36 @@ fn the_order_of_the_servers_does_not_matter() {
 
 #[test]
 fn a_peer_out_of_the_configuration_takes_few_other_keys_along() {
-    for count in [2, 3, 5, 10, 20, 40, 100] {
+    for (count, gone) in [(2, 0), (3, 2), (5, 1), (10, 0), (10, 9), (20, 7), (40, 0), (40, 39), (100, 33)] {
         let all = peers(0..count);
-        let before = Maglev::new(&all, None);
-        for gone in [0, count / 3, count - 1] {
-            let left = peers((0..count).filter(|number| *number != gone));
-            let after = fill(&Maglev::new(&left, None).made_of, before.slots.len());
-            let after = Maglev { slots: after, ..Maglev::new(&left, None) };
-            let pairs = owners(&before, &all).into_iter().zip(owners(&after, &left));
-            let moved = pairs.filter(|(before, after)| before != after).count();
-            let fair = before.slots.len().div_ceil(count);
-            assert!(moved * 100 <= fair * 105, "{count} peers: {moved} slots moved, {fair} were the peer's");
+        let left = peers((0..count).filter(|number| *number != gone));
+        let (before, after) = (Maglev::new(&all, None), Maglev::new(&left, None));
+        assert_eq!(before.slots.len(), after.slots.len());
+        let pairs = owners(&before, &all).into_iter().zip(owners(&after, &left));
+        let moved = pairs.filter(|(before, after)| before != after).count();
+        let fair = before.slots.len().div_ceil(count);
+        assert!(moved * 100 <= fair * 105, "{count} peers: {moved} slots moved, {fair} were the peer's");
+    }
+}
+
+#[test]
+fn while_a_peer_is_unavailable_its_keys_alone_move() {
+    for seed in 0..256_u64 {
+        let count = 2 + seed as usize % 14;
+        let group = |off: Option<usize>| {
+            let peers = (0..count).map(|at| Peer { down: off == Some(at), ..server(at) }).collect();
+            let balancer = Balancer::new(Arc::new(Group::new("test", peers, method(Hashing::Maglev))), seed);
+            move |key: u64| {
+                let key = key.to_string();
+                let choice = Choice { key: key.as_bytes(), ..at(1) };
+                balancer.pick(&choice, &mut Tried::default()).unwrap().index
+            }
+        };
+        let off = (seed / 14) as usize % count;
+        let (all, without) = (group(None), group(Some(off)));
+        for key in (0..300).map(|key| mix(seed << 32 | key)) {
+            let (before, after) = (all(key), without(key));
+            assert!(if before == off { after != off } else { after == before }, "seed {seed}, key {key}");
         }
     }
 }
