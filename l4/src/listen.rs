@@ -24,19 +24,18 @@ pub(crate) struct Listen {
     pub options: ListenOptions,
 }
 
-const COUNT: RangeInclusive<i64> = 1..=i32::MAX as i64;
 const LATER: &str = "Known to nginx, not built in fairlead yet.";
 
 const PARAMS: &[Param] = &[
     Param { name: "udp", value: None, doc: "Takes datagrams in place of connections." },
     Param { name: "proxy_protocol", value: None, doc: "Each connection begins with a PROXY protocol header." },
-    Param { name: "backlog", value: Some(Value::Int(COUNT)), doc: "Longest queue of connections not accepted yet." },
-    Param { name: "rcvbuf", value: Some(Value::Size), doc: "Receive buffer of the socket (`SO_RCVBUF`)." },
-    Param { name: "sndbuf", value: Some(Value::Size), doc: "Send buffer of the socket (`SO_SNDBUF`)." },
+    Param { name: "backlog", value: Some(Value::Text), doc: "Longest queue of connections not accepted yet." },
+    Param { name: "rcvbuf", value: Some(Value::Text), doc: "Receive buffer of the socket (`SO_RCVBUF`)." },
+    Param { name: "sndbuf", value: Some(Value::Text), doc: "Send buffer of the socket (`SO_SNDBUF`)." },
     Param { name: "so_keepalive", value: Some(Value::Text), doc: "`on`, `off` or `[idle]:[interval]:[count]`." },
-    Param { name: "fastopen", value: Some(Value::Int(0..=i32::MAX as i64)), doc: "Queue of TCP Fast Open; 0: none." },
+    Param { name: "fastopen", value: Some(Value::Text), doc: "Queue of TCP Fast Open; 0: none." },
     Param { name: "deferred", value: None, doc: "Accepts a connection when its first bytes are there." },
-    Param { name: "ipv6only", value: Some(Value::Flag), doc: "Whether `[::]` takes IPv6 alone; `on` by default." },
+    Param { name: "ipv6only", value: Some(Value::Text), doc: "Whether `[::]` takes IPv6 alone; `on` by default." },
     Param { name: "bind", value: None, doc: "Accepted: every address has sockets of its own here." },
     Param { name: "reuseport", value: None, doc: "Accepted: every worker has a socket of its own here." },
     Param { name: "multipath", value: None, doc: "Takes connections of Multipath TCP too." },
@@ -106,13 +105,13 @@ fn parameter(listen: &mut Listen, name: &str, value: &str) -> Result<(), String>
         "fastopen" => options.fastopen = Some(number(name, value)?),
         "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
         "sndbuf" => options.sndbuf = Some(size(name, value)?),
-        "ipv6only" => {
+        "ipv6only" if value.starts_with('o') => {
             options.ipv6only = parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{value}\""))?
         }
         "so_keepalive" => options.keepalive = Some(keepalive(value)?),
         "ssl" => return Err("\"ssl\" parameter is known to nginx, not built in fairlead yet".to_owned()),
         "setfib" => return Err(format!("invalid parameter \"setfib={value}\"")),
-        _ => return Err(format!("invalid parameter \"{name}\"")),
+        _ => return Err(format!("invalid parameter \"{name}={value}\"")),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! It waits for conditions with a deadline, never for a fixed time.
 
 pub mod client;
+pub mod client_hello;
 pub mod directory;
 pub mod dns_server;
 pub mod http_peer;
@@ -20,6 +21,7 @@ pub mod wait;
 pub mod websocket;
 
 pub use client::{Client, Response, get};
+pub use client_hello::client_hello;
 pub use directory::Directory;
 pub use dns_server::{DnsServer, Records};
 pub use http_peer::{Answer, HttpPeer, Request};

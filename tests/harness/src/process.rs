@@ -57,10 +57,11 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// Does a TCP socket listen at this IPv4 address?
+/// Does a TCP socket listen at this address?
 pub fn tcp_listens(address: SocketAddr) -> bool {
     const LISTEN: &str = "0A";
-    socket_table("tcp").any(|(local, state)| local == address && state == LISTEN)
+    let table = if address.is_ipv4() { "tcp" } else { "tcp6" };
+    socket_table(table).any(|(local, state)| local == address && state == LISTEN)
 }
 
 /// Is a UDP socket bound to this IPv4 address?
@@ -91,7 +92,12 @@ fn parse_row(row: &str) -> Option<(SocketAddr, String)> {
     let mut words = row.split_whitespace().skip(1);
     let (host, port) = words.next()?.split_once(':')?;
     let state = words.nth(1)?.to_owned();
-    let host = u32::from_str_radix(host, 16).ok()?.to_ne_bytes();
     let port = u16::from_str_radix(port, 16).ok()?;
+    let words = host.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let host = match <[u8; 4]>::try_from(&bytes[..]) {
+        Ok(v4) => std::net::IpAddr::from(v4),
+        Err(_) => <[u8; 16]>::try_from(&bytes[..]).ok()?.into(),
+    };
     Some(((host, port).into(), state))
 }
