@@ -123,6 +123,10 @@ fn tcp_nodelay_is_set_and_left_out_on_both_sides() {
 
 #[test]
 fn a_deferred_connection_is_accepted_with_its_first_bytes() {
+    if fairlead().is_nginx() {
+        // Debian's is too old.
+        return;
+    }
     let proxy = fairlead().workers(1).stream("server { listen 127.0.0.1:{port} deferred; return x; }");
     let _silent = connect(proxy.address());
     let mut second = connect(proxy.address());
@@ -227,7 +231,6 @@ fn what_a_listener_cannot_be_is_refused_in_nginxs_words() {
         ("31000-70000", "invalid port in \"31000-70000\" of the \"listen\" directive"),
         ("unix:", "no path in the unix domain socket in \"unix:\" of the \"listen\" directive"),
         ("31000 udp backlog=5", "\"listen\" directive \"backlog\" parameter is incompatible with \"udp\""),
-        ("31000 udp deferred", "\"listen\" directive \"deferred\" parameter is incompatible with \"udp\""),
         ("31000 udp so_keepalive=on", "\"listen\" directive \"so_keepalive\" parameter is incompatible with \"udp\""),
         ("31000 udp proxy_protocol", "\"listen\" directive \"proxy_protocol\" parameter is incompatible with \"udp\""),
         ("31000 udp fastopen=5", "\"listen\" directive \"fastopen\" parameter is incompatible with \"udp\""),
@@ -242,8 +245,10 @@ fn what_a_listener_cannot_be_is_refused_in_nginxs_words() {
     if fairlead().is_nginx() {
         return;
     }
-    let (taken, said) = fairlead().check(&words("31000 udp multipath"));
-    assert!(!taken && said.contains("\"multipath\" parameter is incompatible with \"udp\""), "{said}");
+    for name in ["multipath", "deferred"] {
+        let (taken, said) = fairlead().check(&words(&format!("31000 udp {name}")));
+        assert!(!taken && said.contains(&format!("\"{name}\" parameter is incompatible with \"udp\"")), "{said}");
+    }
     let (taken, said) = fairlead().check(&words("31000 setfib=1"));
     assert!(!taken && said.contains("invalid parameter \"setfib=1\""), "{said}");
     let (taken, said) = fairlead().check(&words("31000 accept_filter=data"));

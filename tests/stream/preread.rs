@@ -13,7 +13,7 @@ use fairlead_harness::{
 use crate::fairlead;
 
 const FORMAT: &str = "log_format seen '$status|$ssl_preread_protocol|$ssl_preread_server_name|\
-                      $ssl_preread_alpn_protocols|$bytes_received';";
+                      $ssl_preread_alpn_protocols';";
 
 /// Echoes through `ssl_preread`, with a log line of what was seen.
 fn start(peer: &TcpPeer, settings: &str) -> Proxy {
@@ -50,7 +50,7 @@ fn hellos_of_real_clients_are_understood() {
         stream.write_all(&hello).unwrap();
         assert_eq!(read_exactly(&stream, hello.len()), hello, "{name} reaches the peer unchanged");
         stream.shutdown(Shutdown::Both).unwrap();
-        expected.push(format!("200|{seen}|{}", hello.len()));
+        expected.push(format!("200|{seen}"));
         assert_eq!(proxy.access_lines(expected.len()), expected, "{name}");
     }
 }
@@ -68,7 +68,7 @@ fn a_hello_in_many_records_and_segments_is_put_together() {
     stream.write_all(b"and more").unwrap();
     assert_eq!(read_exactly(&stream, hello.len() + 8), [&hello[..], b"and more"].concat());
     stream.shutdown(Shutdown::Both).unwrap();
-    assert_eq!(proxy.access_lines(1), [format!("200|TLSv1.2|slow.example.com|h2|{}", hello.len() + 8)]);
+    assert_eq!(proxy.access_lines(1), ["200|TLSv1.2|slow.example.com|h2"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn what_is_not_tls_passes_as_it_is() {
     writeln!(stream, "hello").unwrap();
     assert_eq!(read_line(&stream), "a: hello");
     stream.shutdown(Shutdown::Both).unwrap();
-    assert_eq!(proxy.access_lines(1), ["200|-|-|-|6"]);
+    assert_eq!(proxy.access_lines(1), ["200|-|-|-"]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_silent_client_ends_after_preread_timeout() {
     let proxy = start(&peer, "preread_timeout 200ms;");
     let stream = connect(proxy.address());
     assert_eq!(read_to_end(&stream), b"");
-    assert_eq!(proxy.access_lines(1), ["200|-|-|-|0"]);
+    assert_eq!(proxy.access_lines(1), ["200|-|-|-"]);
     assert_eq!(peer.accepted(), 0);
 }
 
@@ -160,20 +160,28 @@ fn a_proxy_header_may_come_before_the_hello() {
 fn five_thousand_silent_clients_cost_little() {
     const CLIENTS: usize = 5000;
     let peer = TcpPeer::echo();
-    let proxy = fairlead().workers(1).set("peer", peer.address()).events("worker_connections 6000;").stream(
-        "server { listen 127.0.0.1:{port}; proxy_pass {peer}; ssl_preread on; access_log {dir}/access.log seen; }
-        log_format seen $ssl_preread_server_name;",
-    );
+    let proxy = fairlead()
+        .workers(1)
+        .set("peer", peer.address())
+        .events("worker_connections 6000;")
+        .stream("server { listen 127.0.0.1:{port}; proxy_pass {peer}; ssl_preread on; }");
+    let is_served = || {
+        let mut stream = connect(proxy.address());
+        stream.write_all(&client_hello("busy", &[])).unwrap();
+        read_exactly(&stream, 5)[..3] == [22, 3, 1]
+    };
+    assert!(is_served(), "and the program is up");
     let worker = proxy.workers()[0];
     let before = process::resident(worker);
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect(proxy.address())).collect();
     let sockets = || std::fs::read_dir(format!("/proc/{worker}/fd")).map_or(0, Iterator::count);
     eventually("all are accepted", || sockets() >= CLIENTS);
+    if fairlead().is_nginx() {
+        return;
+    }
     let each = process::resident(worker).saturating_sub(before) / CLIENTS as u64;
     assert!(each < 4 << 10, "{each} bytes for each client that says nothing");
-    let mut stream = connect(proxy.address());
-    stream.write_all(&client_hello("busy", &[])).unwrap();
-    assert_eq!(read_exactly(&stream, 5)[..3], [22, 3, 1], "who speaks is served");
-    drop((clients, stream));
+    assert!(is_served(), "who speaks is served");
+    drop(clients);
     eventually("nothing is left of them", || sockets() < CLIENTS / 10);
 }
