@@ -45,6 +45,20 @@ fn names_choose_the_server() {
 }
 
 #[test]
+fn groups_of_a_regex_are_variables() {
+    let proxy = fairlead().stream(
+        r"server { listen 127.0.0.1:{port}; ssl_preread on; return 'none <$1>'; }
+        server { listen 127.0.0.1:{port}; server_name ~^(?<shop>\w+)\.(\w+)\.example$; return '$shop in $2, $1'; }
+        server { listen 127.0.0.1:{port_one}; ssl_preread on; server_name ~^(?<only>.+)\.one$; return '<$only>'; }",
+    );
+    assert_eq!(answer(proxy.address(), "Books.paris.example"), "books in paris, books");
+    assert_eq!(answer(proxy.address(), "elsewhere"), "none <>");
+    // One server alone has no choice to make, but its groups to fill.
+    assert_eq!(answer(proxy.port("port_one"), "a.one"), "<a>");
+    assert_eq!(answer(proxy.port("port_one"), "a.two"), "<>");
+}
+
+#[test]
 fn default_server_takes_what_nobody_is_named_for() {
     let proxy = fairlead().stream(
         "server { listen 127.0.0.1:{port}; server_name a; return a; }
