@@ -82,6 +82,8 @@ struct Thread {
 pub fn run(number: usize, serial: usize, orders: UnboundedReceiver<Order>, replies: &Replies) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, Thread::new(number, serial).serve(orders, replies));
+    // Connections are tasks of the runtime: they end, and their log lines are written, before we say so.
+    runtime.shutdown_background();
     replies.send(Reply::Ended { thread: serial });
     Ok(())
 }
@@ -213,6 +215,13 @@ impl Thread {
 fn doors(listeners: Vec<Listener>, door: Door) -> impl Iterator<Item = (ListenerKey, Door)> {
     let connections = listeners.into_iter().filter(|listener| listener.key.protocol == Protocol::Tcp);
     connections.map(move |listener| (listener.key, door.clone()))
+}
+
+impl Drop for Thread {
+    /// The doors hold the workers, which hold the context, which holds the doors.
+    fn drop(&mut self) {
+        self.context.handover.replace(std::iter::empty());
+    }
 }
 
 /// The processors of the whole process: its main thread is bound to none.

@@ -4,63 +4,29 @@
 use crate::session::{self, Accepted, Passage};
 use crate::worker::Worker;
 use fairlead_core::log::{ErrorLog, Level, OsError};
-use fairlead_core::net::{Address, ListenerKey, Stream};
+use fairlead_core::net::{Acceptor, ListenerKey, Stream, spawn};
 use fairlead_core::worker::{Current, Passed};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
-
-/// Connections taken before the worker's other tasks get their turn.
-const BATCH: usize = 32;
 
 /// How long accepting rests when the process is out of descriptors or memory, as in nginx.
 const PAUSE: Duration = Duration::from_millis(500);
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    /// Needs a tokio runtime's context.
-    fn new(socket: OwnedFd, key: &ListenerKey) -> io::Result<Listener> {
-        Ok(match key.address {
-            Address::Ip(_) => Listener::Tcp(TcpListener::from_std(socket.into())?),
-            Address::Unix(_) => Listener::Unix(UnixListener::from_std(socket.into())?),
-        })
-    }
-
-    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match self {
-            Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, client)| (Stream::Tcp(stream), Some(client)))
-            }
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
-        }
-    }
-}
-
 pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
-    let listener = match Listener::new(socket, &key) {
+    let listener = match Acceptor::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
             log(&key, &current, Level::Alert, format_args!("epoll_ctl() failed {}", OsError(&error)));
             return;
         }
     };
-    let mut taken = 0;
     loop {
         match listener.accept().await {
             Ok((client, address)) => start(client, address, &key, &current),
             Err(error) => failed(&error, &key, &current).await,
-        }
-        taken += 1;
-        if taken == BATCH {
-            taken = 0;
-            tokio::task::yield_now().await;
         }
     }
 }
@@ -76,7 +42,7 @@ fn start(client: Stream, address: Option<SocketAddr>, key: &ListenerKey, current
         entry.server.error_log.write(Level::Alert, 0, format_args!("{limit} worker_connections are not enough"));
         return;
     };
-    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket, passed: None }));
+    spawn(session::run(Accepted { client, address, worker, entry, ticket, passed: None }));
 }
 
 /// Serves a connection that another listener has accepted and passed to this one.
@@ -85,7 +51,7 @@ pub fn take_over(key: &ListenerKey, passed: Passed, current: &Current<Worker>) {
     let Some(entry) = worker.entry(key) else { return };
     let Passed { stream: client, client: address, local, early, number, passes, ticket } = passed;
     let passed = Some(Box::new(Passage { local, early, number, passes }));
-    tokio::task::spawn_local(session::run(Accepted { client, address, worker, entry, ticket, passed }));
+    spawn(session::run(Accepted { client, address, worker, entry, ticket, passed }));
 }
 
 async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>) {

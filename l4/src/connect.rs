@@ -3,12 +3,13 @@
 
 use crate::bind;
 use crate::plan::Server;
-use fairlead_core::net::{Address, Stream};
+use fairlead_core::net::{Address, Deadline, Stream};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::{TcpStream, UnixStream};
+use std::task::Poll;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -25,25 +26,18 @@ pub(crate) enum Failure {
 /// A connection from `local`, if given, to `address` within `proxy_connect_timeout`.
 pub(crate) async fn connect(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Stream, Failure> {
     let socket = begin(address, server, local)?;
-    let ended = async {
-        let stream = match address {
-            Address::Ip(_) => Stream::Tcp(TcpStream::from_std(socket.into()).map_err(registering)?),
-            Address::Unix(_) => Stream::Unix(UnixStream::from_std(socket.into()).map_err(registering)?),
-        };
-        std::future::poll_fn(|cx| stream.poll_write_ready(cx)).await.map_err(Failure::Failed)?;
-        match socket2::SockRef::from(&stream).take_error() {
-            Ok(None) => Ok(stream),
-            Ok(Some(error)) | Err(error) => Err(Failure::Failed(error)),
-        }
-    };
-    match tokio::time::timeout(server.proxy.connect_timeout, ended).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::TimedOut),
+    let stream = Stream::connecting(socket, address).map_err(|error| Failure::Local("epoll_ctl()".into(), error))?;
+    let mut deadline = Deadline::default();
+    deadline.set(server.proxy.connect_timeout);
+    let ended = poll_fn(|cx| match stream.poll_connected(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending => deadline.poll(cx).map(|_| None),
+    });
+    match ended.await {
+        Some(Ok(())) => Ok(stream),
+        Some(Err(error)) => Err(Failure::Failed(error)),
+        None => Err(Failure::TimedOut),
     }
-}
-
-fn registering(error: io::Error) -> Failure {
-    Failure::Local("epoll_ctl()".into(), error)
 }
 
 /// A socket whose connection is under way.

@@ -434,10 +434,7 @@ fn unspecified(address: &Address) -> bool {
 }
 
 fn local(stream: &Stream) -> Option<SocketAddr> {
-    match stream {
-        Stream::Tcp(stream) => stream.local_addr().ok(),
-        Stream::Unix(_) => None,
-    }
+    stream.local_socket()
 }
 
 #[cfg(test)]

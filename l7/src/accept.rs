@@ -3,18 +3,12 @@
 use crate::connection::{self, Arrival};
 use crate::worker::Worker;
 use fairlead_core::log::{Level, OsError};
-use fairlead_core::net::{Address, ListenerKey, Stream};
+use fairlead_core::net::{Acceptor, Address, ListenerKey, Stream, spawn};
 use fairlead_core::worker::{Current, Passed, next_connection_number};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
 
 /// How long to leave a listener alone when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Dropping this future stops accepting and closes the socket; connections go on.
 pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
     let key = Rc::new(key);
-    let listener = match Listener::new(socket, &key) {
+    let listener = match Acceptor::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
             return log(&current, &key, Level::Emerg, format_args!("cannot listen on {}: {error}", key.address));
@@ -31,7 +25,10 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
     };
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => admit(stream, client, &key, &current),
+            Ok((stream, client)) => {
+                let client = client.map_or_else(|| Address::Unix(std::path::PathBuf::new()), Address::Ip);
+                admit(stream, client, &key, &current);
+            }
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 log(&current, &key, Level::Crit, format_args!("accept4() failed {}", OsError(&error)));
@@ -46,8 +43,7 @@ fn admit(stream: Stream, client: Address, key: &Rc<ListenerKey>, current: &Rc<Cu
     match worker.context.admit() {
         Some(ticket) => {
             let arrival = Arrival { peer: client, local: None, early: Vec::new(), number: next_connection_number() };
-            let connection = connection::serve(stream, arrival, key.clone(), current.clone(), ticket);
-            tokio::task::spawn_local(connection);
+            spawn(connection::serve(stream, arrival, key.clone(), current.clone(), ticket));
         }
         None => {
             log(current, key, Level::Alert, format_args!("worker_connections are not enough"));
@@ -60,7 +56,7 @@ pub fn take_over(key: &ListenerKey, passed: Passed, current: &Rc<Current<Worker>
     let peer = passed.client.map_or_else(|| Address::Unix(std::path::PathBuf::new()), Address::Ip);
     let arrival = Arrival { peer, local: Some(passed.local), early: passed.early, number: passed.number };
     let key = Rc::new(key.clone());
-    tokio::task::spawn_local(connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket));
+    spawn(connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket));
 }
 
 /// The client went away before it was accepted, or a signal came: nothing is wrong here.
@@ -71,29 +67,5 @@ fn is_transient(error: &io::Error) -> bool {
 fn log(current: &Rc<Current<Worker>>, key: &ListenerKey, level: Level, message: std::fmt::Arguments<'_>) {
     if let Some(servers) = current.load().plan.listener(key) {
         servers.default.root.error_log.write(level, 0, message);
-    }
-}
-
-impl Listener {
-    fn new(socket: OwnedFd, key: &ListenerKey) -> io::Result<Listener> {
-        match key.address {
-            Address::Ip(_) => TcpListener::from_std(std::net::TcpListener::from(socket)).map(Listener::Tcp),
-            Address::Unix(_) => {
-                UnixListener::from_std(std::os::unix::net::UnixListener::from(socket)).map(Listener::Unix)
-            }
-        }
-    }
-
-    async fn accept(&self) -> io::Result<(Stream, Address)> {
-        match self {
-            Listener::Tcp(listener) => {
-                let (stream, client) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Address::Ip(client)))
-            }
-            Listener::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Address::Unix(std::path::PathBuf::new())))
-            }
-        }
     }
 }

@@ -27,6 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("common/core/src/clock.rs", "CLOCK_MONOTONIC_COARSE has no safe wrapper"),
     ("common/core/src/clock/local.rs", "localtime_r has no safe wrapper"),
+    ("common/core/src/net/reactor/epoll.rs", "tokio watches our epoll by its descriptor"),
+    ("common/core/src/net/reactor/tasks.rs", "a waker is made of a number"),
     ("common/core/src/net/listen.rs", "a listener is taken over from its descriptor"),
     ("l4/src/udp/batch.rs", "recvmmsg and sendmmsg write into buffers of ours"),
     ("l4/src/udp/readiness.rs", "UDP control messages are read in place"),

@@ -56,13 +56,13 @@ fn http_peers_appear_and_vanish_while_traffic_flows_without_an_error() {
     dns.addresses("app.test", &[ip(ONE), ip(TWO)]);
     eventually("the second serves too", || servers(&proxy, 8) == ["one", "two"]);
     dns.addresses("app.test", &[ip(TWO)]);
+    proxy.wait_for_error("upstream \"app\" has 1 peers now, 0 new and 1 gone, by app.test");
     eventually("the first is left alone", || servers(&proxy, 8) == ["two"]);
     kept.advance(20);
     assert_eq!(servers(&proxy, 20), ["two"]);
     for report in [kept.stop(), new.stop()] {
         assert!(report.errors.is_empty() && report.requests > 0, "{report:?}");
     }
-    proxy.wait_for_error("upstream \"app\" has 1 peers now, 0 new and 1 gone, by app.test");
 }
 
 #[test]

@@ -259,7 +259,8 @@ fn an_idle_session_is_small() {
     run(|| async {
         let (port, peer) = (free_port(), tcp_peer("a").await);
         let plane = Plane::start(&format!("server {{ listen 127.0.0.1:{port}; proxy_pass {peer}; }}"));
-        let client = fairlead_core::net::Stream::Tcp(connect(port).await);
+        let client =
+            fairlead_core::net::Stream::adopt(connect(port).await.into_std().expect("a socket").into()).expect("room");
         let size = plane.session_size(client);
         assert!(size <= 1024, "{size} bytes of a session's task");
     });

@@ -107,7 +107,7 @@ impl Pool {
         shelf.connections.push(connection);
         idle.count.set(idle.count.get() + 1);
         if !self.sweeping.replace(true) {
-            tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+            fairlead_core::net::spawn(sweep(Rc::downgrade(self)));
         }
     }
 }

@@ -17,7 +17,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -218,21 +217,12 @@ async fn open(peer: SocketAddr) -> io::Result<UdpSocket> {
 
 async fn http(check: &Check, address: &Address, host: &str) -> Result<(), Failure> {
     let stream = within(check.connect_timeout, CONNECTING, Stream::connect(address)).await?;
-    let asked = async {
-        match stream {
-            Stream::Tcp(stream) => ask(check, stream, host).await,
-            Stream::Unix(stream) => ask(check, stream, host).await,
-        }
-    };
-    let waited = timeout(check.read_timeout, asked).await;
+    let waited = timeout(check.read_timeout, ask(check, stream, host)).await;
     waited.unwrap_or(Err(Failure::new(READING, Reason::TimedOut)))
 }
 
 /// Sends the request and judges the answer, driving the connection meanwhile.
-async fn ask<T>(check: &Check, stream: T, host: &str) -> Result<(), Failure>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+async fn ask(check: &Check, stream: Stream, host: &str) -> Result<(), Failure> {
     let sending = |error: hyper::Error| Failure::new(SENDING, error.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(sending)?;
     let request = Request::get(&*check.settings.uri)

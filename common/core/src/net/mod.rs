@@ -1,14 +1,17 @@
 //! Addresses, listeners and streams.
 
+mod accept;
 mod address;
 mod client_hello;
 mod deadline;
 mod listen;
 mod proxy_protocol;
+mod reactor;
 mod relay;
 mod stream;
 mod tlv;
 
+pub use accept::Acceptor;
 pub use address::Address;
 pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
 pub use deadline::{Deadline, Timeout};
@@ -16,6 +19,7 @@ pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind
 pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
 };
+pub use reactor::spawn;
 pub use relay::{Direction, Relay, Relayed, Step, Tunnel, relay};
 pub use stream::Stream;
 pub use tlv::Tlv;

@@ -1,34 +1,61 @@
-//! One connected byte stream, TCP or Unix, on the worker's readiness events.
+//! One connected byte stream, TCP or Unix, on the thread's reactor.
 //!
-//! This is the transport the planes see; io_uring can take its place here.
+//! This is the transport the planes see. A read or write that falls short has used up what the
+//! kernel had: the stream then waits for the next event rather than ask again only to be told
+//! `EAGAIN`. Closing it, once, is all it takes to end it.
 
 use crate::net::Address;
+use crate::net::reactor::{Events, Watch};
 // Straight system calls: libc's are cancellation points, which a process with threads pays for.
 use rustix::net as raw;
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncWrite, Interest};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[derive(Debug)]
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-macro_rules! either {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => $call,
-            Stream::Unix($inner) => $call,
-        }
-    };
+pub struct Stream {
+    // Dropped first: the reactor forgets the socket before its number can be another's.
+    watch: Watch,
+    socket: OwnedFd,
+    unix: bool,
 }
 
 impl Stream {
+    /// A socket that `accept` gave.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub(super) fn accepted(socket: OwnedFd, unix: bool) -> io::Result<Stream> {
+        Stream::new(socket, unix, Events::WRITABLE)
+    }
+
+    /// A socket whose connection is under way; [`Stream::poll_connected`] tells how that ends.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn connecting(socket: Socket, address: &Address) -> io::Result<Stream> {
+        Stream::new(socket.into(), matches!(address, Address::Unix(_)), Events::NONE)
+    }
+
+    /// A connected socket made elsewhere, which must not block.
+    ///
+    /// # Errors
+    /// Those of `getsockname` and `epoll_ctl`.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Stream> {
+        let unix = SockRef::from(&socket).domain()? == Domain::UNIX;
+        Stream::new(socket, unix, Events::WRITABLE)
+    }
+
+    fn new(socket: OwnedFd, unix: bool, assumed: Events) -> io::Result<Stream> {
+        let watch = Watch::new(&socket, assumed)?;
+        Ok(Stream { watch, socket, unix })
+    }
+
     /// Connects; TCP streams get `TCP_NODELAY`.
     ///
     /// # Errors
@@ -42,17 +69,22 @@ impl Stream {
     /// # Errors
     /// Those of `socket`, `bind` and `connect`.
     pub async fn connect_from(address: &Address, local: Option<&Address>) -> io::Result<Stream> {
-        let stream = match (address, local) {
-            (Address::Unix(path), _) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
-            (Address::Ip(address), Some(Address::Ip(local))) => {
-                let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-                socket.bind(*local)?;
-                socket.connect(*address).await?
-            }
-            (Address::Ip(address), _) => TcpStream::connect(address).await?,
-        };
-        stream.set_nodelay(true)?;
-        Ok(Stream::Tcp(stream))
+        let stream = begin(address, local)?;
+        poll_fn(|cx| stream.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    /// Ready once the connection that was under way stands.
+    ///
+    /// # Errors
+    /// Those of `connect`.
+    pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.watch.poll_writable(cx));
+        if !self.watch.events().has(Events::FAILED) {
+            return Poll::Ready(Ok(()));
+        }
+        // Without an error the other side has hung up already, which its bytes and its end will tell.
+        Poll::Ready(SockRef::from(self).take_error().and_then(|error| error.map_or(Ok(()), Err)))
     }
 
     /// `SO_KEEPALIVE`.
@@ -60,7 +92,7 @@ impl Stream {
     /// # Errors
     /// Those of `setsockopt`.
     pub fn set_keepalive(&self) -> io::Result<()> {
-        socket2::SockRef::from(self).set_keepalive(true)
+        SockRef::from(self).set_keepalive(true)
     }
 
     /// Reads what is there.
@@ -68,6 +100,7 @@ impl Stream {
     /// # Errors
     /// Those of `recv`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        ready!(self.watch.poll_turn(cx));
         loop {
             ready!(self.poll_read_ready(cx))?;
             match self.try_read(buffer) {
@@ -82,6 +115,7 @@ impl Stream {
     /// # Errors
     /// Those of `send`.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.watch.poll_turn(cx));
         loop {
             ready!(self.poll_write_ready(cx))?;
             match self.try_write(bytes) {
@@ -94,91 +128,182 @@ impl Stream {
     /// Writes what fits of several slices.
     ///
     /// # Errors
-    /// Those of `writev`.
-    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    /// Those of `sendmsg`.
+    pub fn poll_write_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        ready!(self.watch.poll_turn(cx));
+        let size = slices.iter().map(|slice| slice.len()).sum();
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let written = self.writing(size, |socket| {
+                Ok(raw::sendmsg(socket, slices, &mut Default::default(), raw::SendFlags::NOSIGNAL)?)
+            });
+            match written {
+                Err(error) if is_transient(&error) => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
-    /// Never blocks. A read that does not fill the buffer has drained the socket: saying so to tokio
-    /// within the same call saves the read that would only be told `EAGAIN`.
+    /// Never blocks.
     ///
     /// # Errors
     /// `WouldBlock`, and those of `recv`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (size, mut read) = (buffer.len(), None);
-        let step = either!(self, stream => stream.try_io(Interest::READABLE, || {
-            let (count, _) = raw::recv(stream, &mut *buffer, raw::RecvFlags::empty())?;
-            read = Some(count);
-            drained(count, size)
-        }));
-        read.map_or_else(|| step.map(|()| 0), Ok)
+        let size = buffer.len();
+        self.reading(size, |socket| Ok(raw::recv(socket, buffer, raw::RecvFlags::empty())?.0))
     }
 
-    /// Never blocks. Likewise: a short write has filled the socket's buffer.
+    /// Never blocks.
     ///
     /// # Errors
     /// `WouldBlock`, and those of `send`.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = None;
-        let step = either!(self, stream => stream.try_io(Interest::WRITABLE, || {
-            let count = raw::send(stream, bytes, raw::SendFlags::NOSIGNAL)?;
-            written = Some(count);
-            drained(count, bytes.len())
-        }));
-        written.map_or_else(|| step.map(|()| 0), Ok)
+        self.writing(bytes.len(), |socket| Ok(raw::send(socket, bytes, raw::SendFlags::NOSIGNAL)?))
+    }
+
+    /// A system call that reads up to `size` bytes: fewer than that mean that the socket is drained,
+    /// unless something was said to end them. Pass 0 where fewer mean nothing.
+    fn reading(&self, size: usize, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
+        const MORE: Events = Events::ENDING.with(Events::FAILED).with(Events::URGENT);
+        let events = self.watch.events();
+        if !events.has(Events::READABLE) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = call(self.socket.as_fd());
+        match &read {
+            Ok(count) if *count > 0 && *count < size && !events.has_any(MORE) => self.watch.clear(Events::READABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.watch.clear(Events::READABLE),
+            _ => {}
+        }
+        read
+    }
+
+    /// The same for a call that writes.
+    fn writing(&self, size: usize, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
+        if !self.watch.events().has(Events::WRITABLE) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let written = call(self.socket.as_fd());
+        match &written {
+            Ok(count) if *count < size => self.watch.clear(Events::WRITABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.watch.clear(Events::WRITABLE),
+            _ => {}
+        }
+        written
     }
 
     /// Whether the other side has closed or broken the connection; looks without taking bytes.
     pub fn is_ended(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        match socket2::SockRef::from(self).peek(&mut byte) {
+        match SockRef::from(self).peek(&mut byte) {
             Ok(read) => read == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 
+    /// Never an error: a broken stream is readable, and reading says why.
+    ///
+    /// # Errors
+    /// None.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read_ready(cx))
+        self.watch.poll_readable(cx).map(Ok)
     }
 
+    /// Likewise.
+    ///
+    /// # Errors
+    /// None.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_write_ready(cx))
+        self.watch.poll_writable(cx).map(Ok)
     }
 
     /// `TCP_NODELAY`; nothing on a Unix socket.
     pub fn set_nodelay(&self, nodelay: bool) {
-        if let Stream::Tcp(stream) = self {
+        if !self.unix {
             // Fails only when the connection is broken, which the next read says better.
-            let _ = stream.set_nodelay(nodelay);
+            let _ = SockRef::from(self).set_tcp_nodelay(nodelay);
         }
     }
 
     /// The address the other side connected to; `None` when the connection is broken already.
     pub fn local_address(&self) -> Option<Address> {
-        match self {
-            Stream::Tcp(stream) => stream.local_addr().ok().map(Address::Ip),
-            Stream::Unix(_) => Some(Address::Unix(std::path::PathBuf::new())),
+        match self.unix {
+            true => Some(Address::Unix(std::path::PathBuf::new())),
+            false => self.local_socket().map(Address::Ip),
         }
+    }
+
+    /// The same, and none of a Unix socket.
+    pub fn local_socket(&self) -> Option<SocketAddr> {
+        SockRef::from(self).local_addr().ok()?.as_socket()
     }
 
     /// Ends our direction (FIN); what the other side sends can still be read.
     pub fn shutdown_write(&self) {
-        let socket = socket2::SockRef::from(self);
         // A peer that is already gone makes this fail, and then there is nothing left to end.
-        let _ = socket.shutdown(std::net::Shutdown::Write);
+        let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        either!(self, stream => stream.as_fd())
+        self.socket.as_fd()
     }
 }
 
-/// Tells tokio that a read or write that fell short has used up the socket's readiness: it then
-/// waits for the next event rather than ask the kernel again.
-fn drained(count: usize, wanted: usize) -> io::Result<()> {
-    if count > 0 && count < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+/// For libraries that speak tokio's traits.
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Stream::poll_read(&self, cx, buffer.initialize_unfilled()))?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(&self, cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Stream::poll_write_vectored(&self, cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shutdown_write();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream whose connection is under way.
+fn begin(address: &Address, local: Option<&Address>) -> io::Result<Stream> {
+    let (domain, target) = match address {
+        Address::Ip(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
+    if let Address::Ip(_) = address {
+        socket.set_tcp_nodelay(true)?;
+        if let Some(Address::Ip(local)) = local {
+            socket.bind(&SockAddr::from(*local))?;
+        }
+    }
+    match socket.connect(&target) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Stream::connecting(socket, address),
+    }
 }
 
 /// Nothing is wrong: try again once the socket is ready.

@@ -156,7 +156,7 @@ impl Resolver {
     /// Addresses of `name`, from the cache while their TTL lasts; those of IPv4 first. Concurrent
     /// lookups of one name share one query. Addresses come back as they are.
     ///
-    /// Runs inside a `LocalSet`: the query is a task of its own, so that whoever gives up does not
+    /// Runs on a worker thread: the query is a task of its own, so that whoever gives up does not
     /// take it away from the others.
     ///
     /// # Errors
@@ -252,7 +252,7 @@ impl Shared {
         let flight = Rc::new(Flight { until: Cell::new(until), outcome: OnceCell::new(), landed: Notify::new() });
         let name: Rc<str> = name.into();
         flights.insert(name.clone(), flight.clone());
-        tokio::task::spawn_local(self.clone().fly(name, wire_name, flight.clone()));
+        crate::net::spawn(self.clone().fly(name, wire_name, flight.clone()));
         Ok(flight)
     }
 

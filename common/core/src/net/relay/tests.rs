@@ -28,7 +28,7 @@ const PLAIN: Options = Options { idle: MINUTE, half_close: false, to_peer: b"", 
 async fn pair() -> (TcpStream, Stream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (outside, inside) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (outside.unwrap(), Stream::Tcp(inside.unwrap().0))
+    (outside.unwrap(), Stream::adopt(inside.unwrap().0.into_std().unwrap().into()).unwrap())
 }
 
 impl Bench {

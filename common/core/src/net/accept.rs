@@ -1,0 +1,76 @@
+//! A listening socket on the thread's reactor: gives the connections that come.
+//!
+//! Called by both planes' accept loops, which decide what becomes of a connection and when to
+//! rest.
+
+use crate::net::Stream;
+use crate::net::reactor::{Events, Watch};
+use rustix::net as raw;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+
+pub struct Acceptor {
+    socket: OwnedFd,
+    watch: Watch,
+    /// Accepted without a pause.
+    taken: Cell<u32>,
+}
+
+/// Connections taken before the thread's other tasks get their turn.
+const BATCH: u32 = 32;
+
+impl Acceptor {
+    /// Accepts on `socket`, which listens and does not block. Needs a current-thread runtime.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn new(socket: OwnedFd) -> io::Result<Acceptor> {
+        let watch = Watch::new(&socket, Events::NONE)?;
+        Ok(Acceptor { socket, watch, taken: Cell::new(0) })
+    }
+
+    /// The next connection and where it comes from: `None` on a Unix socket.
+    ///
+    /// # Errors
+    /// Those of `accept4`, and of `epoll_ctl` for the new connection, which is then closed.
+    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
+        const FLAGS: raw::SocketFlags = raw::SocketFlags::NONBLOCK.union(raw::SocketFlags::CLOEXEC);
+        if self.taken.get() == BATCH {
+            self.taken.set(0);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.taken.set(self.taken.get() + 1);
+        loop {
+            ready!(self.watch.poll_readable(cx));
+            match raw::acceptfrom_with(&self.socket, FLAGS) {
+                Ok((socket, address)) => {
+                    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+                    let stream = Stream::accepted(socket, address.is_none());
+                    return Poll::Ready(stream.map(|stream| (stream, address)));
+                }
+                Err(error) if error == rustix::io::Errno::AGAIN => {
+                    self.taken.set(0);
+                    self.watch.clear(Events::READABLE);
+                }
+                Err(error) if error == rustix::io::Errno::INTR => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // The master holds the socket open, so that closing it here would leave it registered.
+        self.watch.withdraw(&self.socket);
+    }
+}

@@ -1,0 +1,233 @@
+//! What is ready on this thread: its sockets and the tasks that wait for them.
+//!
+//! One epoll instance a thread, edge-triggered, each socket registered once for all events and
+//! forgotten by closing it. It turns inside tokio's current-thread runtime, as one of its tasks
+//! that waits for one descriptor, ours; so timers, name lookups and signals stay tokio's, and a
+//! stream costs neither a registration nor a task of the runtime. Made when a thread first asks
+//! for it, gone with the runtime it was made in. Only [`crate::net::Stream`] and
+//! [`crate::net::Acceptor`] register sockets.
+
+mod epoll;
+mod slots;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use epoll::Epoll;
+pub(super) use epoll::{Event, Events};
+use slots::{Key, Slots};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tasks::Tasks;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Rounds of events and tasks before tokio gets its turn.
+const ROUNDS: usize = 8;
+
+/// After a round of so many events it pays to look again at once rather than by way of tokio.
+const BUSY: usize = 8;
+
+thread_local! {
+    static HERE: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+}
+
+struct Reactor {
+    epoll: Epoll,
+    watched: RefCell<Slots<Rc<Watched>>>,
+    tasks: Tasks,
+    /// Reads and writes that the running task may still do before the others' turn.
+    budget: Cell<u32>,
+}
+
+/// Reads and writes of a task that never has to wait, before others get their turn.
+const BUDGET: u32 = 64;
+
+/// Runs `future` on this thread until it ends. A task that waits costs its own size; it is polled
+/// between events, and only when something woke it.
+/// Where there is no reactor, for want of a descriptor, it is a task of tokio's.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    match here() {
+        Ok(reactor) => reactor.tasks.spawn(Box::pin(future)),
+        Err(_) => drop(tokio::task::spawn_local(future)),
+    }
+}
+
+/// The thread's reactor, made on first use.
+fn here() -> io::Result<Rc<Reactor>> {
+    HERE.with_borrow_mut(|here| {
+        if let Some(reactor) = here {
+            return Ok(reactor.clone());
+        }
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return Err(io::Error::other("the runtime has many threads"));
+        }
+        let reactor = Reactor {
+            epoll: Epoll::new()?,
+            watched: RefCell::default(),
+            tasks: Tasks::default(),
+            budget: Cell::new(BUDGET),
+        };
+        let reactor = Rc::new(reactor);
+        // Every task of ours would be charged to the one budget that tokio gives to a task of its own.
+        runtime.spawn(tokio::task::unconstrained(Driver));
+        Ok(here.insert(reactor).clone())
+    })
+}
+
+/// The runtime's task that turns the reactor of its thread.
+struct Driver;
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(reactor) = HERE.with_borrow(Clone::clone) {
+            reactor.turn(cx);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// The runtime ends, and our tasks with it.
+    fn drop(&mut self) {
+        let reactor = HERE.try_with(|here| here.try_borrow_mut().ok()?.take());
+        if let Ok(Some(reactor)) = reactor {
+            reactor.tasks.clear();
+        }
+    }
+}
+
+impl Reactor {
+    fn turn(&self, cx: &mut Context<'_>) {
+        self.tasks.begin(cx.waker());
+        let mut look = false;
+        for _ in 0..ROUNDS {
+            let happened = if look { self.epoll.take(|event| self.raise(event)) } else { self.poll_events(cx) };
+            self.tasks.run(|| self.budget.set(BUDGET));
+            look = happened.is_some_and(|count| count >= BUSY);
+            if happened.is_none() && self.tasks.are_idle() {
+                return self.tasks.end();
+            }
+        }
+        // There may be more, once tokio has looked at its timers and its own events.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+    }
+
+    /// `None` when nothing has happened; the task of `cx` is then woken when something does.
+    fn poll_events(&self, cx: &mut Context<'_>) -> Option<usize> {
+        self.epoll.poll(cx, |event| self.raise(event))
+    }
+
+    fn raise(&self, event: Event) {
+        let watched = self.watched.borrow().get(event.key).cloned();
+        // None: it was closed while the event was under way.
+        if let Some(watched) = watched {
+            watched.raise(event.events);
+        }
+    }
+}
+
+/// A socket's registration; dropping it makes the reactor forget the socket, which the owner
+/// closes next.
+pub(super) struct Watch {
+    watched: Rc<Watched>,
+    reactor: Rc<Reactor>,
+    key: Key,
+}
+
+/// What is known of a socket, and who waits for it.
+struct Watched {
+    events: Cell<Events>,
+    reader: Cell<Option<Waker>>,
+    writer: Cell<Option<Waker>>,
+}
+
+impl Watch {
+    /// Registers `socket` for good. `assumed` holds until the first event or a call says otherwise.
+    ///
+    /// # Errors
+    /// Those of `epoll_create1` (the thread's first) and `epoll_ctl`.
+    pub fn new(socket: impl AsFd, assumed: Events) -> io::Result<Watch> {
+        let reactor = here()?;
+        let (reader, writer) = (Cell::default(), Cell::default());
+        let watched = Rc::new(Watched { events: Cell::new(assumed), reader, writer });
+        let key = reactor.watched.borrow_mut().insert(watched.clone());
+        let watch = Watch { watched, reactor, key };
+        watch.reactor.epoll.add(socket.as_fd(), key)?;
+        Ok(watch)
+    }
+
+    /// Takes the registration back from the kernel: for a socket that others hold open too, which
+    /// closing does not do for.
+    pub fn withdraw(&self, socket: impl AsFd) {
+        self.reactor.epoll.remove(socket.as_fd());
+    }
+
+    pub fn events(&self) -> Events {
+        self.watched.events.get()
+    }
+
+    pub fn clear(&self, events: Events) {
+        self.watched.events.set(self.events().without(events));
+    }
+
+    /// Ready while the task may go on; a task that has had its turn is woken for the next one.
+    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.reactor.budget.get();
+        if left > 0 {
+            self.reactor.budget.set(left - 1);
+            return Poll::Ready(());
+        }
+        self.reactor.budget.set(BUDGET);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(Events::READABLE, &self.watched.reader, cx)
+    }
+
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(Events::WRITABLE, &self.watched.writer, cx)
+    }
+
+    fn poll(&self, wanted: Events, waiting: &Cell<Option<Waker>>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.events().has(wanted) {
+            return Poll::Ready(());
+        }
+        match waiting.take() {
+            Some(waker) if waker.will_wake(cx.waker()) => waiting.set(Some(waker)),
+            _ => waiting.set(Some(cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.reactor.watched.borrow_mut().remove(self.key);
+    }
+}
+
+impl Watched {
+    fn raise(&self, events: Events) {
+        self.events.set(self.events.get().with(events));
+        if events.has(Events::READABLE)
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
+        if events.has(Events::WRITABLE)
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+    }
+}
