@@ -116,6 +116,21 @@ fn a_session_without_the_header_is_closed() {
 }
 
 #[test]
+fn a_header_that_does_not_come_ends_the_session() {
+    let peer = TcpPeer::named("a");
+    let proxy = fairlead().set("peer", peer.address()).stream(
+        "log_format own '$status $bytes_received';
+        server { listen 127.0.0.1:{port} proxy_protocol; proxy_pass {peer}; proxy_protocol_timeout 200ms;
+                 access_log {dir}/access.log own; }",
+    );
+    assert!(read_to_end(&connect(proxy.address())).is_empty());
+    assert_eq!(proxy.access_lines(1), ["200 0"]);
+    let place = "while reading PROXY protocol, client: 127.0.0.1, server: 127.0.0.1";
+    proxy.wait_for_error(&format!("client timed out (110: Connection timed out) {place}"));
+    assert_eq!(peer.accepted(), 0);
+}
+
+#[test]
 fn unknown_origins_pass_without_an_address() {
     let peer = TcpPeer::named("a");
     let proxy = fairlead()
