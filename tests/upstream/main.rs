@@ -7,6 +7,7 @@ use fairlead_harness::Setup;
 
 mod balance;
 mod dynamic;
+mod dynamic_stream;
 mod failure;
 mod hash;
 mod health;

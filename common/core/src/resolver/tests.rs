@@ -395,3 +395,47 @@ fn lookups_in_progress_are_bounded() {
         assert_eq!(resolver.stats().refused.load(), 1);
     });
 }
+
+#[test]
+fn services_are_asked_for_anew_each_time_and_counted_in_their_zone() {
+    use hickory_proto::rr::rdata::SRV;
+    run(async {
+        let server = Server::new(|query, _| {
+            let asked = query.query().unwrap();
+            let target = wire::parse_name("a.test").unwrap();
+            let data = match asked.query_type() {
+                RecordType::SRV => RData::SRV(SRV::new(1, 2, 8080, target)),
+                _ => return code(query, ResponseCode::Refused),
+            };
+            let record = Record::from_rdata(asked.name().clone(), 30, data);
+            vec![reply(query, ResponseCode::NoError, vec![record]).to_vec().unwrap()]
+        })
+        .await;
+        let status_zone = Some("counted".into());
+        let settings = Settings { servers: vec![server.address], ipv6: false, status_zone, ..Settings::default() };
+        let (one, other) = (resolver_with(settings.clone()), resolver_with(settings));
+        for resolver in [&one, &other] {
+            let (found, lifetime) = resolver.services("_http._tcp.app.test").await;
+            let service = Service { priority: 1, weight: 2, port: 8080, target: "a.test".into() };
+            assert_eq!((found, lifetime), (Ok(vec![service]), Duration::from_secs(30)));
+        }
+        assert_eq!(one.lookup("a.test").await, Err(ResolveError::ServerFailure));
+        let zone = zones().into_iter().find(|(name, _)| &**name == "counted").unwrap().1;
+        let counts = [&zone.srv, &zone.name, &zone.noerror, &zone.refused, &zone.timedout].map(|it| it.load());
+        assert_eq!(counts, [2, 1, 2, 1, 0]);
+        drop((one, other, zone));
+        assert!(zones().iter().all(|(name, _)| &**name != "counted"), "a zone ends with its resolvers");
+    });
+}
+
+#[test]
+fn an_answer_is_known_for_as_long_as_its_ttl() {
+    run(async {
+        let server = Server::new(|query, _| vec![good(query)]).await;
+        let resolver = only_ipv4(&[&server]);
+        let (found, left) = resolver.lookup_for("a.test").await;
+        assert_eq!(&*found.unwrap(), [four()]);
+        assert!(left > Duration::from_secs(3590) && left <= Duration::from_secs(3600), "{left:?}");
+        assert!(resolver.lookup_for("192.0.2.7").await.1 > Duration::from_secs(3600), "an address stays what it is");
+    });
+}

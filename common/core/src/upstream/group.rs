@@ -155,8 +155,8 @@ impl Group {
             Some(roster) => roster.answers_for(&lines, &group.peers),
             None => members::answers_in(&lines, &group.peers),
         });
-        let mut states = States::of(before.map_or(&[], |group| &group.peers));
-        let peers = members::peers(&lines, &answers, &settings.method, &mut states);
+        let states = States::of(before.map_or(&[], |group| &group.peers));
+        let peers = members::peers(&lines, &answers, &settings.method, states);
         if let Some(problem) = problem_with(settings, &lines).or_else(|| too_large(settings, &peers)) {
             report(problem);
             return None;
@@ -199,7 +199,7 @@ impl Group {
         lines: Vec<Line>,
         resolver: resolver::Settings,
     ) -> (Arc<Group>, Arc<Roster>) {
-        let peers = members::peers(&lines, &[], &settings.method, &mut States::of(&[]));
+        let peers = members::peers(&lines, &[], &settings.method, States::of(&[]));
         let since = Since { edition: 0, version: &Version::default(), before: None };
         let mut group = Group::edition_of(settings, peers, &since);
         let roster = Roster::new(settings, lines, Vec::new(), (resolver, &group));

@@ -96,8 +96,8 @@ pub(super) fn source(server: &Server) -> Result<Option<Source>, &'static str> {
     Ok(Some(Source { host: host.to_ascii_lowercase().into(), service, port }))
 }
 
-/// The states of the peers that serve now, each to be given once to a peer of the same server
-/// words and the same address.
+/// The states of the peers that serve now, each to be given once: to a peer of the same server words
+/// and the same address, or else to one of the same address, however it came to be written.
 pub(super) struct States<'a>(AHashMap<&'a str, Vec<&'a Peer>>);
 
 impl<'a> States<'a> {
@@ -113,6 +113,20 @@ impl<'a> States<'a> {
         let peers = self.0.get_mut(server)?;
         let place = peers.iter().position(|peer| peer.address == *address)?;
         Some(peers.remove(place).state.clone())
+    }
+
+    /// Gives what is left to those of `peers` that have nothing yet.
+    fn settle(self, peers: &mut [Peer]) {
+        let mut left: AHashMap<&Address, Vec<&Arc<State>>> = AHashMap::new();
+        for peer in self.0.into_values().flatten() {
+            left.entry(&peer.address).or_default().push(&peer.state);
+        }
+        // A state that nobody else holds has just been made.
+        for peer in peers.iter_mut().filter(|peer| Arc::strong_count(&peer.state) == 1) {
+            if let Some(state) = left.get_mut(&peer.address).and_then(Vec::pop) {
+                peer.state = state.clone();
+            }
+        }
     }
 
     /// A peer at `address` as `server` describes it.
@@ -139,7 +153,7 @@ impl<'a> States<'a> {
 }
 
 /// All peers, primary ones first. `answers` has one for each line whose name has been found.
-pub(super) fn peers(lines: &[Line], answers: &[Option<Answer>], method: &Method, states: &mut States<'_>) -> Vec<Peer> {
+pub(super) fn peers(lines: &[Line], answers: &[Option<Answer>], method: &Method, mut states: States<'_>) -> Vec<Peer> {
     let mut peers = Vec::new();
     let none = Answer::new();
     let answers = answers.iter().map(|answer| answer.as_ref().unwrap_or(&none)).chain(std::iter::repeat(&none));
@@ -155,10 +169,11 @@ pub(super) fn peers(lines: &[Line], answers: &[Option<Answer>], method: &Method,
             }
             Members::Named(_) => {
                 let members = sorted(answer);
-                peers.extend(of_service(&line.server, &members, method, states));
+                peers.extend(of_service(&line.server, &members, method, &mut states));
             }
         }
     }
+    states.settle(&mut peers);
     peers.sort_by_key(|peer| peer.backup);
     peers
 }

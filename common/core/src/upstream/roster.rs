@@ -103,8 +103,8 @@ impl Roster {
         if let Some(known) = answers.get_mut(line) {
             *known = Some(answer);
         }
-        let mut states = States::of(&now.peers);
-        let peers = members::peers(&self.lines, &answers, &self.settings.method, &mut states);
+        let states = States::of(&now.peers);
+        let peers = members::peers(&self.lines, &answers, &self.settings.method, states);
         if members::same(&now.peers, &peers) {
             now.answers = answers;
             return Ok(None);

@@ -323,6 +323,15 @@ fn a_reload_keeps_the_state_of_the_peers_that_stay() {
 }
 
 #[test]
+fn a_peer_that_is_written_in_another_way_keeps_its_state_unless_another_is_written_as_it_was() {
+    let old = build("server 10.0.0.1; server 10.0.0.2:80;");
+    let (new, _) = build_over("server 10.0.0.1:80; server 10.0.0.2; server 10.0.0.2:80;", HTTP, Some(&old));
+    let new = new.unwrap();
+    let same = |before: usize, after: usize| Arc::ptr_eq(&old.peers[before].state, &new.peers[after].state);
+    assert!(same(0, 0) && same(1, 2) && !same(1, 1));
+}
+
+#[test]
 fn servers_written_alike_keep_a_state_each() {
     let old = build("server 10.0.0.1; server 10.0.0.1;");
     let (new, _) = build_over("server 10.0.0.1; server 10.0.0.1; server 10.0.0.1;", HTTP, Some(&old));
