@@ -80,11 +80,9 @@ fn a_client_whose_peer_is_gone_gets_another_and_stays_there() {
         assert!(if before == "a" { moved != "a" } else { moved == before }, "{before}, then {moved}");
     }
     let _a = TcpPeer::named_at("a", port.address());
-    let mut strangers = 30..250;
-    // Clients of 127.8.0.0/24 that nobody has seen yet, a few for each look.
     let waiting = Instant::now();
     eventually("fail_timeout has passed", || waiting.elapsed() > Duration::from_millis(1500));
-    assert!((0..6).any(|_| strangers.next().is_some_and(|client| ask(&proxy, client) == "a")), "it is back");
+    assert!((30..120).any(|stranger| ask(&proxy, stranger) == "a"), "it is back");
     assert_eq!(ask_all(&proxy), moved, "nobody moves back");
 }
 

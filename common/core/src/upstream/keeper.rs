@@ -5,6 +5,7 @@
 //! is no longer to be believed. A reload keeps the tasks of names that stay. No
 //! worker waits for it or asks anything itself.
 
+use crate::clock::tick;
 use crate::log::{ErrorLog, Level};
 use crate::resolver::{self, Addresses, ResolveError, Resolver, Service};
 use crate::upstream::Group;
@@ -255,7 +256,7 @@ impl Shared {
                 Ok(None) => {}
                 Ok(Some(change)) => {
                     (self.before_news)();
-                    roster.announce(&change);
+                    roster.announce(&change, tick());
                     let ((new, gone), peers) = (change.counts(), change.after.peers.len());
                     self.log.borrow().write(
                         Level::Notice,

@@ -2,6 +2,7 @@
 //! editions: a new one for each change. Shared by all workers, which read one
 //! counter; the lock is taken only when that has moved. Fed by the keeper.
 
+use crate::clock::Tick;
 use crate::resolver;
 use crate::upstream::group::{Since, too_large};
 use crate::upstream::members::{self, Answer, Line, Source, States};
@@ -123,8 +124,10 @@ impl Roster {
         Ok(Some(Change { before, after }))
     }
 
-    /// Lets the workers have a staged edition and tells those who hold a peer that is gone.
-    pub fn announce(&self, change: &Change) {
+    /// Lets the workers have a staged edition and tells those who hold a peer that is gone. Peers
+    /// that join others start slowly, where their line says so.
+    pub fn announce(&self, change: &Change, now: Tick) {
+        change.new().for_each(|peer| peer.state.begin_slow_start(now));
         self.edition.store(change.after.edition(), Ordering::Release);
         change.after.peers.iter().for_each(|peer| peer.state.set_down(peer.down));
         change.gone().for_each(|peer| peer.state.remove());
@@ -140,6 +143,12 @@ impl Change {
     fn gone(&self) -> impl Iterator<Item = &Arc<Peer>> {
         let kept: HashSet<*const State> = self.after.peers.iter().map(|peer| Arc::as_ptr(&peer.state)).collect();
         self.before.iter().filter(move |peer| !kept.contains(&Arc::as_ptr(&peer.state)))
+    }
+
+    /// None where there was nobody before: all of a group that begins have their whole weight.
+    fn new(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        let known: HashSet<*const State> = self.before.iter().map(|peer| Arc::as_ptr(&peer.state)).collect();
+        self.after.peers.iter().filter(move |peer| !known.is_empty() && !known.contains(&Arc::as_ptr(&peer.state)))
     }
 
     /// Peers that are new, and peers that are gone.

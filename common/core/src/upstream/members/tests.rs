@@ -103,7 +103,7 @@ fn follow(seed: u64) {
         let change = roster.stage(base + which, answer).unwrap();
         assert_eq!(roster.edition(), edition, "{at}: workers hear of it when it is announced");
         if let Some(change) = &change {
-            roster.announce(change);
+            roster.announce(change, Tick(1));
         }
         let wanted: BTreeSet<String> = names[0]
             .iter()
@@ -159,7 +159,7 @@ fn services(records: &[(u16, u16, u16, &str, u64)]) -> Answer {
 fn peers_of(server: Server, method: Method, answer: Answer) -> Vec<String> {
     let (group, roster) = planned(vec![line(server)], method);
     if let Some(change) = roster.stage(0, answer).unwrap() {
-        roster.announce(&change);
+        roster.announce(&change, Tick(1));
     }
     shown(&group.current().peers)
 }
@@ -207,10 +207,27 @@ fn srv_members_always_come_from_the_best_priority_there_is() {
 fn the_order_of_addresses_and_repeated_ones_change_nothing() {
     let (group, roster) = planned(vec![line(named("a.test", None))], Method::RoundRobin);
     let answer = |list: &[u64]| list.iter().map(|last| Member::plain(host(*last))).collect::<Answer>();
-    roster.announce(&roster.stage(0, answer(&[2, 1])).unwrap().unwrap());
+    roster.announce(&roster.stage(0, answer(&[2, 1])).unwrap().unwrap(), Tick(1));
     assert_eq!(shown(&group.current().peers), ["10.0.0.1:80 w1", "10.0.0.2:80 w1"]);
     assert!(roster.stage(0, answer(&[1, 2, 1])).unwrap().is_none());
     assert_eq!(roster.edition(), 1);
+}
+
+#[test]
+fn who_joins_others_starts_slowly() {
+    let slow = Server { slow_start: Duration::from_secs(64), ..named("a.test", None) };
+    let (group, roster) = planned(vec![line(slow)], Method::RoundRobin);
+    let answer = |list: &[u64]| list.iter().map(|last| Member::plain(host(*last))).collect::<Answer>();
+    let parts = |now| -> Vec<Option<u64>> {
+        let recovery = |peer: &Arc<Peer>| peer.recovery(Tick(now)).map(|(parts, _)| parts);
+        group.current().peers.iter().map(recovery).collect()
+    };
+    roster.announce(&roster.stage(0, answer(&[1, 2])).unwrap().unwrap(), Tick(1_000));
+    assert_eq!(parts(1_000), [None, None], "the first ones have nobody to leave the work to");
+    roster.announce(&roster.stage(0, answer(&[1, 2, 3])).unwrap().unwrap(), Tick(5_000));
+    assert_eq!(parts(5_000), [None, None, Some(0)]);
+    assert_eq!(parts(15_000), [None, None, Some(10)]);
+    assert_eq!(parts(69_000), [None, None, None]);
 }
 
 #[test]
@@ -220,11 +237,11 @@ fn a_retry_after_a_change_picks_from_the_new_members() {
     let answer = |last: u64| vec![Member::plain(host(last))];
     let mut tried = Tried::default();
     let choice = Choice { now: Tick(1), client: None, key: b"", sid: None };
-    roster.announce(&roster.stage(0, answer(1)).unwrap().unwrap());
+    roster.announce(&roster.stage(0, answer(1)).unwrap().unwrap(), Tick(1));
     let first: Rc<Balancer> = slot.balancer();
     let lease = first.pick(&choice, &mut tried).unwrap();
     assert!(first.pick(&choice, &mut tried).is_err(), "its only peer is tried");
-    roster.announce(&roster.stage(0, answer(2)).unwrap().unwrap());
+    roster.announce(&roster.stage(0, answer(2)).unwrap().unwrap(), Tick(1));
     assert!(lease.peer.state.is_removed());
     let next = slot.balancer().pick(&choice, &mut tried).unwrap();
     assert_eq!(&*next.peer.name, "10.0.0.2:80");
@@ -235,7 +252,7 @@ fn an_answer_that_asks_for_too_much_changes_nothing() {
     let method = Method::Hash { key: word("$a"), table: Hashing::Ring };
     let (group, roster) = planned(vec![line(named("app.test", Some("http")))], method);
     let few = services(&[(1, 1, 80, "a", 1)]);
-    roster.announce(&roster.stage(0, few).unwrap().unwrap());
+    roster.announce(&roster.stage(0, few).unwrap().unwrap(), Tick(1));
     let many: Vec<_> = (1..20).map(|last| (1, u16::MAX, 80, "a", last)).collect();
     assert!(roster.stage(0, services(&many)).err().unwrap().contains("points of the consistent hash"));
     assert_eq!(shown(&group.current().peers), ["10.0.0.1:80 w1"]);
