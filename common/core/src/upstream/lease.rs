@@ -26,6 +26,13 @@ impl Lease {
         Lease { peer, index, balancer, counted: index, running }
     }
 
+    /// Whether another peer of the group could be picked now. Looks at all of them: to be asked when
+    /// something has changed, not for every use.
+    pub fn has_alternative(&self, now: Tick) -> bool {
+        let others = self.balancer.group.peers.iter().enumerate().filter(|(index, _)| *index != self.counted);
+        others.into_iter().any(|(_, peer)| peer.is_available(now))
+    }
+
     /// The peer answered: clears its failures when it was on trial.
     pub fn succeed(&mut self, now: Tick) {
         self.balancer.succeeded(self.counted, now);

@@ -252,6 +252,11 @@ impl Peer {
         self.max_conns > 0 && self.state.active.load(Ordering::Relaxed) >= self.max_conns
     }
 
+    /// Whether `max_fails` was reached and `fail_timeout` has not passed since.
+    pub fn has_failed(&self, now: Tick) -> bool {
+        self.failed_until(now).is_some()
+    }
+
     /// The tick at which a failed peer may be tried again, while that is in the future.
     fn failed_until(&self, now: Tick) -> Option<u64> {
         if !self.is_over_max_fails() {
