@@ -28,8 +28,10 @@ pub struct Outcomes {
     pub ok: Counter,
     pub client_errors: Counter,
     pub server_errors: Counter,
-    /// Connections and datagrams turned away because `worker_connections` were in use.
+    /// Connections and datagrams turned away because `worker_connections`, or `udp_sessions`, were in use.
     pub overflows: Counter,
+    /// UDP sessions without an answer that were ended to make room for others.
+    pub evictions: Counter,
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
 }

@@ -8,7 +8,7 @@ use crate::outcomes::Outcomes;
 use crate::servers::Places;
 use crate::target::{self, Target};
 use crate::variables::{Variable, compile};
-use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings};
+use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings, udp};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
@@ -65,6 +65,7 @@ pub(crate) struct Server {
     pub preread: preread::Settings,
     pub session: settings::Session,
     pub proxy: proxy::Settings,
+    pub udp: udp::Settings,
     pub error_log: ErrorLog,
     pub access_logs: Vec<Access>,
     pub sets: custom::Sets,
@@ -335,6 +336,7 @@ impl<'a> Planner<'a> {
             preread: server.preread.clone(),
             session: server.session.clone(),
             proxy: server.proxy.clone(),
+            udp: server.udp.clone(),
             error_log,
             access_logs,
             sets: server.sets.clone(),

@@ -2,8 +2,10 @@
 //! of `proxy_requests`, `proxy_responses` and `proxy_timeout`, exactly nginx's.
 //!
 //! Pure: no sockets, time is an argument. `S` is what the edge keeps of a
-//! session. Bounded: what does not fit is refused and counted.
+//! session. Bounded: what does not fit is refused, or takes the place of a
+//! session of which nothing shows that a client waits for it ([`Flows::victim`]).
 
+use crate::udp::queue::Queue;
 use crate::udp::wheel::Wheel;
 use ahash::AHashMap;
 use fairlead_core::clock::Tick;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 /// Whose datagrams make one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     pub client: SocketAddr,
     /// The address the client sent to, when the listener has several (a wildcard).
     pub local: Option<IpAddr>,
@@ -20,7 +22,7 @@ pub(crate) struct Key {
 
 /// What ends a session.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Datagrams of the client in one session; 0: no limit.
     pub requests: u32,
     /// Datagrams of the peer for each one of the client; `None`: unknown.
@@ -31,40 +33,41 @@ pub(crate) struct Limits {
 
 /// Names one session; never another one that came to the same place later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Id {
+pub struct Id {
     slot: u32,
     turn: u32,
 }
 
-impl Id {
-    pub fn to_bits(self) -> u64 {
-        u64::from(self.turn) << 32 | u64::from(self.slot)
-    }
-
-    pub fn from_bits(bits: u64) -> Id {
-        Id { slot: bits as u32, turn: (bits >> 32) as u32 }
-    }
-}
-
 /// Whether a session goes on after a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Open,
     /// All that was expected has come: close it.
     Done,
 }
 
+/// How long the peer of a session has time to answer before others may take its place.
+pub const UNANSWERED: Duration = Duration::from_millis(250);
+
+/// The same once it has answered, and the client has not come back: more replies may follow.
+pub const ANSWERED: Duration = Duration::from_secs(2);
+
+/// Sessions looked at for one that may go.
+const LOOKS: usize = 8;
+
 /// No room for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub struct Full;
 
-pub(crate) struct Flow<S> {
+pub struct Flow<S> {
     pub session: S,
     key: Key,
     limits: Limits,
     pub requests: u64,
     pub responses: u64,
-    deadline: Tick,
+    /// When a datagram last passed, and whether it was the client's.
+    touched: Tick,
+    asked: bool,
     /// New datagrams of the client still come here.
     attached: bool,
 }
@@ -78,16 +81,42 @@ impl<S> Flow<S> {
         }
     }
 
+    /// A reply may be on its way, as far as anybody knows.
+    pub fn awaits(&self) -> bool {
+        self.unanswered() || (self.limits.responses.is_none() && self.asked)
+    }
+
+    /// Replies after which the session is over; `None` while it has no such end.
+    pub fn replies_left(&self) -> Option<u64> {
+        let each = self.limits.responses.filter(|_| self.requests >= u64::from(self.limits.requests))?;
+        Some(u64::from(each).saturating_mul(self.requests).saturating_sub(self.responses))
+    }
+
+    /// No number of datagrams of the client ends the session, so that several may go at once.
+    pub fn takes_many(&self) -> bool {
+        self.limits.requests == 0 && self.limits.responses != Some(0)
+    }
+
     pub fn key(&self) -> &Key {
         &self.key
     }
+
+    fn deadline(&self) -> Tick {
+        self.touched.after(self.limits.timeout)
+    }
+
+    fn quiet_since(&self, now: Tick) -> bool {
+        now.since(self.touched) >= if self.responses == 0 { UNANSWERED } else { ANSWERED }
+    }
 }
 
-pub(crate) struct Flows<S> {
+pub struct Flows<S> {
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
     index: AHashMap<Key, u32>,
     wheel: Wheel,
+    /// Sessions whose client has not come back after a reply: its address may be invented.
+    unproven: Queue,
     limit: usize,
     live: usize,
 }
@@ -99,12 +128,25 @@ struct Slot<S> {
 
 impl<S> Flows<S> {
     pub fn new(limit: usize, now: Tick) -> Flows<S> {
-        let wheel = Wheel::new(now);
-        Flows { slots: Vec::new(), free: Vec::new(), index: AHashMap::new(), wheel, limit, live: 0 }
+        let (wheel, unproven) = (Wheel::new(now), Queue::new());
+        Flows { slots: Vec::new(), free: Vec::new(), index: AHashMap::new(), wheel, unproven, limit, live: 0 }
+    }
+
+    /// Changes the bound; sessions that are there stay.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     pub fn len(&self) -> usize {
         self.live
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
     }
 
     /// The session that datagrams of `key` go to.
@@ -122,7 +164,24 @@ impl<S> Flows<S> {
         self.live < self.limit
     }
 
-    /// Begins a session that takes the datagrams of `key` from now on.
+    /// A session that may be ended so that another can begin: the peer has not answered for a while,
+    /// or the client has not come back after the answer. Whoever invents addresses gets no further
+    /// than that, so a session that both sides have used is never given. It stays until it is closed.
+    pub fn victim(&mut self, now: Tick) -> Option<Id> {
+        for _ in 0..LOOKS {
+            let slot = self.unproven.first()?;
+            let place = self.slots.get(slot as usize)?;
+            if place.flow.as_ref()?.quiet_since(now) {
+                return Some(Id { slot, turn: place.turn });
+            }
+            // Something passed a moment ago: the others come first.
+            self.unproven.remove(slot);
+            self.unproven.push(slot);
+        }
+        None
+    }
+
+    /// Begins a session that takes the datagrams of `key` from now on, whoever took them before.
     ///
     /// # Errors
     /// The table is full; `session` comes back.
@@ -134,30 +193,50 @@ impl<S> Flows<S> {
             self.slots.push(Slot { turn: 0, flow: None });
             (self.slots.len() - 1) as u32
         });
-        let deadline = now.after(limits.timeout);
-        let flow = Flow { session, key, limits, requests: 0, responses: 0, deadline, attached: true };
+        let (touched, asked, attached) = (now, true, true);
+        let flow = Flow { session, key, limits, requests: 0, responses: 0, touched, asked, attached };
+        let deadline = flow.deadline();
         let Some(place) = self.slots.get_mut(slot as usize) else { return Err((Full, flow.session)) };
         place.flow = Some(flow);
         self.live += 1;
-        self.index.insert(key, slot);
+        let turn = place.turn;
+        if let Some(before) = self.index.insert(key, slot) {
+            self.detach(before);
+        }
         self.wheel.insert(slot, deadline);
-        Ok(Id { slot, turn: place.turn })
+        self.unproven.push(slot);
+        Ok(Id { slot, turn })
     }
 
-    /// A datagram of the client went to the peer.
-    pub fn request(&mut self, id: Id, now: Tick) -> Verdict {
-        self.count(id, now, |flow| flow.requests += 1)
+    fn detach(&mut self, slot: u32) {
+        if let Some(flow) = self.slots.get_mut(slot as usize).and_then(|place| place.flow.as_mut()) {
+            flow.attached = false;
+        }
     }
 
-    /// A datagram of the peer went to the client.
-    pub fn response(&mut self, id: Id, now: Tick) -> Verdict {
-        self.count(id, now, |flow| flow.responses += 1)
+    /// So many datagrams of the client went to the peer.
+    pub fn request(&mut self, id: Id, count: u64, now: Tick) -> Verdict {
+        if self.flow(id).is_some_and(|flow| flow.responses > 0) {
+            self.unproven.remove(id.slot);
+        }
+        self.count(id, now, |flow| {
+            flow.requests += count;
+            flow.asked = true;
+        })
+    }
+
+    /// So many datagrams of the peer went to the client.
+    pub fn response(&mut self, id: Id, count: u64, now: Tick) -> Verdict {
+        self.count(id, now, |flow| {
+            flow.responses += count;
+            flow.asked = false;
+        })
     }
 
     fn count(&mut self, id: Id, now: Tick, count: impl FnOnce(&mut Flow<S>)) -> Verdict {
         let Some(flow) = self.flow(id) else { return Verdict::Done };
         count(flow);
-        flow.deadline = now.after(flow.limits.timeout);
+        flow.touched = now;
         let wanted = u64::from(flow.limits.requests);
         if flow.requests < wanted {
             return Verdict::Open;
@@ -172,15 +251,30 @@ impl<S> Flows<S> {
         if done { Verdict::Done } else { Verdict::Open }
     }
 
+    /// The next datagram of this client begins another session; this one goes on for replies that may
+    /// be on their way, but is over after a silence of `patience`.
+    pub fn retire(&mut self, id: Id, patience: Duration, now: Tick) {
+        let Some(flow) = self.flow(id) else { return };
+        flow.touched = now;
+        flow.limits.timeout = flow.limits.timeout.min(patience);
+        let (key, deadline) = (flow.key, flow.deadline());
+        if std::mem::take(&mut flow.attached) {
+            self.index.remove(&key);
+        }
+        self.wheel.remove(id.slot);
+        self.wheel.insert(id.slot, deadline);
+    }
+
     /// One session that has been silent for its timeout. It stays until it is closed.
     pub fn expired(&mut self, now: Tick) -> Option<Id> {
         while let Some(slot) = self.wheel.take(now) {
             let Some(place) = self.slots.get(slot as usize) else { continue };
             let Some(flow) = &place.flow else { continue };
-            if flow.deadline <= now {
+            let deadline = flow.deadline();
+            if deadline <= now {
                 return Some(Id { slot, turn: place.turn });
             }
-            self.wheel.insert(slot, flow.deadline);
+            self.wheel.insert(slot, deadline);
         }
         None
     }
@@ -198,6 +292,7 @@ impl<S> Flows<S> {
         self.live -= 1;
         self.free.push(id.slot);
         self.wheel.remove(id.slot);
+        self.unproven.remove(id.slot);
         if flow.attached {
             self.index.remove(&flow.key);
         }

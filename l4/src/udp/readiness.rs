@@ -1,7 +1,7 @@
-//! Which peers' sockets have something to read: one epoll inside the runtime's
-//! own, so that a session costs no task and no registration of the runtime.
+//! Which of an engine's sockets, the listener and those to peers, have something
+//! to read: one epoll inside the runtime's own, so that a session costs no task
+//! and no registration of the runtime.
 
-use crate::udp::flows::Id;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll, ready};
@@ -15,10 +15,11 @@ pub(crate) struct Readiness {
     epoll: AsyncFd<OwnedFd>,
 }
 
-/// A session whose peer's socket is readable.
+/// A socket that is readable.
 #[derive(Clone, Copy)]
 pub(crate) struct Ready {
-    pub id: Id,
+    /// What it was watched as.
+    pub token: u64,
     /// An ICMP error is waiting too: read until nothing is left.
     pub error: bool,
 }
@@ -47,27 +48,42 @@ impl Readiness {
     /// # Errors
     /// Those of `epoll_ctl`.
     #[allow(unsafe_code)]
-    pub fn watch(&self, socket: BorrowedFd<'_>, id: Id) -> io::Result<()> {
+    pub fn watch(&self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
-        let mut event = libc::epoll_event { events, u64: id.to_bits() };
+        let mut event = libc::epoll_event { events, u64: token };
         // SAFETY: both descriptors are open, and the kernel only reads `event` during the call.
         let result =
             unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &mut event) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Fills `ready` with the sessions to read from; ready with none when there was nothing after all.
+    /// Stops watching a socket that stays open.
+    #[allow(unsafe_code)]
+    pub fn forget(&self, socket: BorrowedFd<'_>) {
+        // SAFETY: both descriptors are open; no event is needed to delete. It can fail only when the
+        // socket is not watched.
+        unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, socket.as_raw_fd(), std::ptr::null_mut())
+        };
+    }
+
+    /// Fills `ready` with the sockets to read from; pending when there are none.
     ///
     /// # Errors
     /// Those of `epoll_wait`.
     pub fn poll(&self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
         ready.clear();
-        let mut guard = ready!(self.epoll.poll_read_ready(cx))?;
-        let taken = self.take(ready)?;
-        if taken < EVENTS {
-            guard.clear_ready();
+        loop {
+            let mut guard = ready!(self.epoll.poll_read_ready(cx))?;
+            let taken = self.take(ready)?;
+            // One socket alone is a quiet time: asking once more would cost as much as being woken.
+            if taken < 2 {
+                guard.clear_ready();
+            }
+            if taken > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 
     #[allow(unsafe_code)]
@@ -80,7 +96,7 @@ impl Readiness {
             events
                 .iter()
                 .take(taken)
-                .map(|event| Ready { id: Id::from_bits(event.u64), error: event.events & libc::EPOLLERR as u32 != 0 }),
+                .map(|event| Ready { token: event.u64, error: event.events & libc::EPOLLERR as u32 != 0 }),
         );
         Ok(taken)
     }

@@ -1,4 +1,4 @@
-//! One UDP session: its peer's socket, what is known of it, and its end.
+//! One UDP session: its peer, what is known of it, and its end.
 
 use crate::bind;
 use crate::outcomes::Status;
@@ -7,24 +7,34 @@ use crate::proxy::HeaderVersion;
 use crate::record::{Record, level};
 use crate::target::{CONNECTING, Candidates, Pick};
 use crate::udp::flows::{Flow, Limits};
+use crate::udp::links::{Failure, Link, Links};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{Level, OsError};
-use fairlead_core::net::{Address, write_proxy_v1, write_proxy_v2};
+use fairlead_core::net::{write_proxy_v1, write_proxy_v2};
 use fairlead_core::worker::Ticket;
-use socket2::{Domain, SockAddr, Socket, Type};
-use std::borrow::Cow;
+use socket2::Socket;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) struct Session {
     pub record: Record,
-    pub peer: Socket,
+    pub link: Link,
+    /// Several datagrams may go as segments of one message: to the peer, to the client.
+    pub segments: Segments,
     pick: Pick,
+    /// What had happened in the peer's group when it was last looked at.
+    changes: u64,
     _ticket: Ticket,
 }
 
+#[derive(Clone, Copy)]
+pub(crate) struct Segments {
+    pub to_peer: bool,
+    pub to_client: bool,
+}
+
 /// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Every reply that was expected came.
     Done,
@@ -32,6 +42,10 @@ pub(crate) enum End {
     Silent,
     /// The peer's host says that nobody is there, or sending to it is impossible.
     Unreachable,
+    /// The peer is gone, and the client goes on with another.
+    Moved,
+    /// It made room for another.
+    Evicted,
     /// The listener is gone.
     Shutdown,
 }
@@ -46,9 +60,17 @@ impl Session {
     ///
     /// # Errors
     /// No peer is left, and `record` is finished.
-    pub fn open(mut record: Record, mut candidates: Candidates, ticket: Ticket, now: Tick) -> Option<Session> {
-        match connect(&mut record, &mut candidates, now) {
-            Ok((peer, pick)) => Some(Session { record, peer, pick, _ticket: ticket }),
+    pub fn open(
+        mut record: Record,
+        mut candidates: Candidates,
+        ticket: Ticket,
+        (links, now): (&mut Links, Tick),
+    ) -> Option<Session> {
+        match connect(&mut record, &mut candidates, links, now) {
+            Ok((link, pick)) => {
+                let segments = Segments { to_peer: true, to_client: true };
+                Some(Session { record, link, segments, pick, changes: u64::MAX, _ticket: ticket })
+            }
             Err(status) => {
                 record.finish(status, now);
                 None
@@ -56,21 +78,39 @@ impl Session {
         }
     }
 
+    /// The peer left its group, is known to be ill, or failed while others have not.
+    pub fn has_lost_its_peer(&mut self, now: Tick) -> bool {
+        let Pick::Lease(lease) = &self.pick else { return false };
+        let changes = lease.peer.state.changes();
+        if std::mem::replace(&mut self.changes, changes) == changes {
+            return false;
+        }
+        lease.peer.is_lost() || (lease.peer.has_failed(now) && lease.has_alternative(now))
+    }
+
     /// Sends one datagram to the peer; the first of a session carries our PROXY header.
-    pub fn send(&mut self, bytes: &[u8], first: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `send`, among them what ICMP said about the peer.
+    pub fn send(&mut self, socket: &Socket, bytes: &[u8], first: bool) -> io::Result<()> {
         let version = self.record.entry.server.proxy.header.filter(|_| first);
         let sent = match version {
-            None => self.peer.send(bytes)?,
+            None => socket.send(bytes)?,
             Some(version) => {
                 let header = self.header(version);
-                self.peer.send_vectored(&[IoSlice::new(&header), IoSlice::new(bytes)])?
+                socket.send_vectored(&[IoSlice::new(&header), IoSlice::new(bytes)])?
             }
         };
-        self.record.received += bytes.len() as u64;
+        self.sent(bytes.len(), sent);
+        Ok(())
+    }
+
+    /// So many bytes came from the client, and so many went to the peer.
+    pub fn sent(&mut self, received: usize, sent: usize) {
+        self.record.received += received as u64;
         if let Some(attempt) = self.record.current() {
             attempt.sent += sent as u64;
         }
-        Ok(())
     }
 
     fn header(&self, version: HeaderVersion) -> Vec<u8> {
@@ -83,7 +123,7 @@ impl Session {
         header
     }
 
-    /// A datagram came from the peer.
+    /// Bytes came from the peer.
     pub fn received(&mut self, length: usize, first: bool, now: Tick) {
         if let Some(attempt) = self.record.current() {
             attempt.received += length as u64;
@@ -105,6 +145,13 @@ impl Session {
         };
         self.record.log(level(error, Level::Error), action, format_args!("{call} failed {}", OsError(error)));
     }
+
+    /// Whether the socket may serve another session once this one is done.
+    pub fn lets_reuse(&self) -> bool {
+        let server = &self.record.entry.server;
+        // A peer that reads PROXY headers looks for one where it sees a source for the first time.
+        server.udp.reuse && server.proxy.header.is_none()
+    }
 }
 
 /// Ends a session: verdict on its peer, counters, log lines.
@@ -113,17 +160,20 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     let (requests, responses) = (flow.requests, flow.responses);
     let mut session = flow.session;
     let status = match end {
-        End::Done | End::Shutdown => Status::Ok,
+        End::Done | End::Shutdown | End::Moved => Status::Ok,
         End::Silent if unanswered => {
             let message = format_args!("upstream timed out (110: Connection timed out)");
             session.record.log(Level::Error, "proxying connection", message);
             Status::BadGateway
         }
-        End::Silent => Status::Ok,
+        End::Evicted if responses == 0 => Status::Unavailable,
+        End::Silent | End::Evicted => Status::Ok,
         End::Unreachable => Status::BadGateway,
     };
-    match status {
-        Status::BadGateway => session.pick.fail(&session.record, now),
+    match end {
+        // It is not the peer's fault, and says nothing good of it.
+        End::Moved | End::Evicted => {}
+        _ if status == Status::BadGateway => session.pick.fail(&session.record, now),
         _ if responses == 0 => session.pick.succeed(now),
         _ => {}
     }
@@ -136,8 +186,10 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     let what = match end {
         End::Done => "udp done",
         End::Silent if status == Status::Ok => "udp timed out",
+        End::Moved => "udp moved to another peer",
+        End::Evicted => "udp made room for another session",
         End::Shutdown => "disconnected on shutdown",
-        _ => "",
+        End::Silent | End::Unreachable => "",
     };
     if !what.is_empty() && record.wants(Level::Info) {
         record.note(format_args!(
@@ -149,23 +201,30 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     record.finish(status, now);
 }
 
-fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Result<(Socket, Pick), Status> {
+fn connect(
+    record: &mut Record,
+    candidates: &mut Candidates,
+    links: &mut Links,
+    now: Tick,
+) -> Result<(Link, Pick), Status> {
     let entry = record.entry.clone();
     let mut local = bind::local(record, now);
     loop {
         let mut pick = candidates.pick(record, now)?;
         record.attempt(pick.name(), now);
         bind::renew(&mut local, record, now);
-        match socket(pick.address(), &entry.server, local) {
-            Ok(peer) => {
+        match links.open(pick.address(), &entry.server, local, now) {
+            Ok(link) => {
                 if let Some(attempt) = record.current() {
                     attempt.connect = Some(Duration::ZERO);
                 }
                 pick.connected(Duration::ZERO);
-                return Ok((peer, pick));
+                return Ok((link, pick));
             }
             Err(Failure::Local(call, error)) => {
-                record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", OsError(&error)));
+                if links.may_complain(&error, now) {
+                    record.log(Level::Crit, CONNECTING, format_args!("{call} failed {}", OsError(&error)));
+                }
                 return Err(Status::InternalError);
             }
             Err(Failure::Connect(error)) => {
@@ -178,22 +237,4 @@ fn connect(record: &mut Record, candidates: &mut Candidates, now: Tick) -> Resul
             return Err(Status::BadGateway);
         }
     }
-}
-
-enum Failure {
-    Local(Cow<'static, str>, io::Error),
-    Connect(io::Error),
-}
-
-fn socket(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
-    let (domain, target) = match address {
-        Address::Ip(address) => (Domain::for_address(*address), Ok(SockAddr::from(*address))),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)),
-    };
-    let target = target.map_err(Failure::Connect)?;
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), None)
-        .map_err(|error| Failure::Local("socket()".into(), error))?;
-    bind::prepare(&socket, address, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
-    socket.connect(&target).map_err(Failure::Connect)?;
-    Ok(socket)
 }

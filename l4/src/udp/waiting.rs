@@ -1,5 +1,6 @@
 //! Sessions whose peer's name is being resolved, with the datagrams that came
-//! for them meanwhile: a few, then they are lost as on any full queue.
+//! for them meanwhile: a few of each and not too many bytes of all, then they
+//! are lost as on any full queue.
 
 use crate::outcomes::Status;
 use crate::record::Record;
@@ -14,9 +15,13 @@ use std::task::Waker;
 /// Datagrams kept for one session.
 const KEPT: usize = 16;
 
+/// Bytes kept for all sessions of a listener and worker.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
 #[derive(Default)]
 pub(crate) struct Waiting {
     datagrams: AHashMap<Key, Vec<Box<[u8]>>>,
+    bytes: usize,
     answers: Rc<Answers>,
 }
 
@@ -48,21 +53,29 @@ impl Waiting {
         }
     }
 
-    /// Keeps a datagram if the session of `key` is waiting; false when there is none.
+    pub fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    pub fn holds(&self, key: &Key) -> bool {
+        !self.datagrams.is_empty() && self.datagrams.contains_key(key)
+    }
+
+    /// Keeps a datagram for the session of `key`, which is waiting; false when it is lost.
     pub fn add(&mut self, key: &Key, bytes: &[u8]) -> bool {
-        if self.datagrams.is_empty() {
-            return false;
+        let room = self.bytes + bytes.len() <= MOST_BYTES;
+        match self.datagrams.get_mut(key).filter(|kept| room && kept.len() < KEPT) {
+            Some(kept) => kept.push(bytes.into()),
+            None => return false,
         }
-        let Some(kept) = self.datagrams.get_mut(key) else { return false };
-        if kept.len() < KEPT {
-            kept.push(bytes.into());
-        }
+        self.bytes += bytes.len();
         true
     }
 
     /// Starts to resolve the name for a session that begins with `bytes`.
     pub fn resolve(&mut self, key: Key, record: Record, ticket: Ticket, name: (Box<str>, u16), bytes: &[u8]) {
-        self.datagrams.insert(key, vec![bytes.into()]);
+        self.datagrams.insert(key, Vec::new());
+        self.add(&key, bytes);
         let answers = self.answers.clone();
         tokio::task::spawn_local(async move {
             let outcome = target::resolve(&record, &name.0, name.1).await;
@@ -77,6 +90,7 @@ impl Waiting {
     pub fn resolved(&mut self) -> Option<(Answer, Vec<Box<[u8]>>)> {
         let answer = self.answers.done.borrow_mut().pop()?;
         let datagrams = self.datagrams.remove(&answer.key).unwrap_or_default();
+        self.bytes -= datagrams.iter().map(|bytes| bytes.len()).sum::<usize>();
         Some((answer, datagrams))
     }
 }

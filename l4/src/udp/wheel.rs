@@ -7,7 +7,7 @@
 use fairlead_core::clock::Tick;
 
 /// Milliseconds of one bucket.
-pub(crate) const GRAIN: u64 = 16;
+pub const GRAIN: u64 = 16;
 
 /// Buckets; a deadline beyond all of them waits in the last and is looked at again then.
 const BUCKETS: usize = 1024;

@@ -1,0 +1,261 @@
+//! From clients to peers: a batch of a listener's datagrams goes to their
+//! sessions, which begin here.
+
+use crate::outcomes::Status;
+use crate::plan::Content;
+use crate::record::Record;
+use crate::target::{self, Located};
+use crate::udp::batch::{self, BATCH, Batch, Sender};
+use crate::udp::flows::{Id, Key, Verdict};
+use crate::udp::session::{self, End, Session};
+use crate::udp::{Engine, GRACE};
+use crate::variables::Variable;
+use crate::{pass, phases, returns};
+use fairlead_conf::Template;
+use fairlead_core::clock::{Tick, tick};
+use fairlead_core::log::{Level, OsError};
+use fairlead_core::worker::next_connection_number;
+use std::os::fd::AsFd;
+
+/// Places in a batch whose datagrams go with one call.
+struct Run {
+    places: [usize; BATCH],
+    count: usize,
+}
+
+impl Run {
+    /// The datagram at `first`, and those behind it that are of the same client and fit.
+    fn gather(batch: &Batch, first: usize, taken: usize, gone: &mut u32) -> Run {
+        let mut run = Run { places: [first; BATCH], count: 1 };
+        let sender = batch.sender(first);
+        let mut bytes = batch.datagram(first).map_or(0, <[u8]>::len);
+        let mut whole = true;
+        for place in first + 1..taken {
+            if *gone & 1 << place != 0 || batch.sender(place) != sender {
+                continue;
+            }
+            // What cannot go along must not be overtaken.
+            if !whole || !batch.continues(first, place, bytes) {
+                break;
+            }
+            whole = batch.is_whole(first, place);
+            bytes += batch.datagram(place).map_or(0, <[u8]>::len);
+            if let Some(next) = run.places.get_mut(run.count) {
+                *next = place;
+                run.count += 1;
+                *gone |= 1 << place;
+            }
+        }
+        run
+    }
+
+    fn places(&self) -> &[usize] {
+        self.places.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl Engine {
+    pub fn take_requests(&mut self, batch: &Batch, taken: usize, now: Tick) {
+        // Those that went along with an earlier one.
+        let mut gone = 0;
+        for first in 0..taken {
+            if gone & 1 << first != 0 {
+                continue;
+            }
+            let (Some(sender), Some(bytes)) = (batch.sender(first), batch.datagram(first)) else { continue };
+            let key = Key { client: sender.client, local: sender.local };
+            let known = self.flows.find(&key).filter(|id| self.keeps_its_peer(*id, now));
+            if let Some(id) = known
+                && self.takes_many(id)
+            {
+                let run = Run::gather(batch, first, taken, &mut gone);
+                if run.count > 1 {
+                    self.forward_run(id, batch, &run, now);
+                    continue;
+                }
+            }
+            self.take_request(known, key, bytes, now);
+        }
+    }
+
+    /// Whether datagrams of one session may go to its peer several at once.
+    fn takes_many(&mut self, id: Id) -> bool {
+        let Some(flow) = self.flows.flow(id) else { return false };
+        // The first one has our PROXY header.
+        flow.takes_many() && flow.session.segments.to_peer && flow.requests > 0
+    }
+
+    /// A session whose peer has left goes on for replies that may be on their way, and no more.
+    fn keeps_its_peer(&mut self, id: Id, now: Tick) -> bool {
+        let Some(flow) = self.flows.flow(id) else { return false };
+        if !flow.session.has_lost_its_peer(now) {
+            return true;
+        }
+        match flow.awaits() {
+            true => self.flows.retire(id, GRACE, now),
+            false => self.end(id, End::Moved, now),
+        }
+        false
+    }
+
+    fn take_request(&mut self, known: Option<Id>, key: Key, bytes: &[u8], now: Tick) {
+        if known.is_some_and(|id| self.forward(id, bytes, now)) {
+            return;
+        }
+        // No session, or one whose peer turned out to be gone: then this datagram goes to another.
+        if !self.waiting.holds(&key) {
+            return self.begin(key, bytes, now);
+        }
+        if !self.waiting.add(&key, bytes)
+            && let Some(entry) = self.current.load().entry(&self.key)
+        {
+            entry.server.outcomes.overflows.add(1);
+        }
+    }
+
+    fn forward_run(&mut self, id: Id, batch: &Batch, run: &Run, now: Tick) {
+        let Some(flow) = self.flows.flow(id) else { return };
+        let Some(socket) = self.links.socket(flow.session.link) else { return };
+        match batch.send_run(socket.as_fd(), run.places()) {
+            Ok(sent) => {
+                flow.session.sent(sent, sent);
+                // Nothing that ends with its requests is given several at once.
+                let _ = self.flows.request(id, run.count as u64, now);
+            }
+            Err(error) if returns::is_lost(&error) => {}
+            Err(error) => {
+                let key = *flow.key();
+                match batch::refuses_segments(&error) {
+                    true => flow.session.segments.to_peer = false,
+                    false => {
+                        flow.session.peer_failed("send()", &error);
+                        self.end(id, End::Unreachable, now);
+                    }
+                }
+                for bytes in run.places().iter().filter_map(|place| batch.datagram(*place)) {
+                    self.take_request(self.flows.find(&key), key, bytes, now);
+                }
+            }
+        }
+    }
+
+    /// Sends a datagram to a session's peer. False when the peer turned out to be gone, which ends
+    /// the session.
+    fn forward(&mut self, id: Id, bytes: &[u8], now: Tick) -> bool {
+        let Some(flow) = self.flows.flow(id) else { return false };
+        let Some(socket) = self.links.socket(flow.session.link) else { return false };
+        let first = flow.requests == 0;
+        match flow.session.send(socket, bytes, first) {
+            Ok(()) => {
+                if self.flows.request(id, 1, now) == Verdict::Done {
+                    self.end(id, End::Done, now);
+                }
+                true
+            }
+            Err(error) if returns::is_lost(&error) => true,
+            Err(error) => {
+                flow.session.peer_failed("send()", &error);
+                if error.raw_os_error() == Some(libc::EMSGSIZE) {
+                    return true;
+                }
+                self.end(id, End::Unreachable, now);
+                first
+            }
+        }
+    }
+
+    /// A datagram that no session takes begins one.
+    fn begin(&mut self, key: Key, bytes: &[u8], now: Tick) {
+        let worker = self.current.load();
+        // A listener that the newest generation does not have is about to be dropped.
+        let Some(entry) = worker.entry(&self.key) else { return };
+        let Some(ticket) = self.admit(&worker, &entry, now) else { return };
+        let mut record = Record::new(next_connection_number(), worker, entry, now);
+        record.client = Some(key.client);
+        record.local = key.local.zip(self.key.address.port()).map(Into::into);
+        if record.wants(Level::Info) {
+            record.note(format_args!("udp client {} connected to {}", key.client, record.entry.name));
+        }
+        if let Err(status) = phases::enter(&mut record) {
+            return record.finish(status, now);
+        }
+        let entry = record.entry.clone();
+        let target = match &entry.server.content {
+            Content::Proxy(target) => target,
+            Content::Return(text) => return self.answer(text, &key, bytes, record),
+            Content::Pass(_) => {
+                record.log(Level::Error, pass::ACTION, format_args!("cannot pass udp connection"));
+                return record.finish(Status::InternalError, now);
+            }
+        };
+        match target::locate(target, &mut record, now) {
+            Ok(Located::Peers(candidates)) => {
+                if let Some(session) = Session::open(record, candidates, ticket, (&mut self.links, now)) {
+                    self.start(key, session, &[bytes], now);
+                }
+            }
+            Ok(Located::Name { host, port }) => self.waiting.resolve(key, record, ticket, (host, port), bytes),
+            Err(status) => record.finish(status, now),
+        }
+    }
+
+    /// `return`: the session is this one exchange.
+    fn answer(&self, text: &Template<Variable>, key: &Key, bytes: &[u8], mut record: Record) {
+        let (mut answer, now) = (Vec::new(), tick());
+        record.received += bytes.len() as u64;
+        record.render(text, now, &mut answer);
+        let to = Sender { client: key.client, local: key.local };
+        let sent = match answer.is_empty() {
+            true => Ok(0),
+            false => batch::reply(self.socket.as_fd(), &answer, to),
+        };
+        let status = match sent {
+            Ok(sent) => {
+                record.sent += sent as u64;
+                Status::Ok
+            }
+            Err(error) if returns::is_lost(&error) => Status::Ok,
+            Err(error) => {
+                record.log(Level::Alert, returns::ACTION, format_args!("sendmsg() failed {}", OsError(&error)));
+                Status::InternalError
+            }
+        };
+        record.finish(status, now);
+    }
+
+    /// Sessions whose peer's name has been resolved.
+    pub fn begin_resolved(&mut self, now: Tick) {
+        while let Some((answer, datagrams)) = self.waiting.resolved() {
+            let mut record = answer.record;
+            match answer.outcome {
+                Ok(candidates) => {
+                    if let Some(session) = Session::open(record, candidates, answer.ticket, (&mut self.links, now)) {
+                        let datagrams: Vec<&[u8]> = datagrams.iter().map(|bytes| &**bytes).collect();
+                        self.start(answer.key, session, &datagrams, now);
+                    }
+                }
+                Err(status) => record.finish(status, now),
+            }
+        }
+    }
+
+    fn start(&mut self, key: Key, session: Session, datagrams: &[&[u8]], now: Tick) {
+        let limits = session::limits(&session.record.entry.server);
+        let link = session.link;
+        let id = match self.flows.open(key, limits, session, now) {
+            Ok(id) => id,
+            // Room was made for it, but a reload has lowered the bound while its name was resolved.
+            Err((_, mut session)) => {
+                self.links.release(link, false, now);
+                session.record.entry.server.outcomes.overflows.add(1);
+                return session.record.finish(Status::Unavailable, now);
+            }
+        };
+        self.links.own(link, id);
+        for bytes in datagrams {
+            if !self.forward(id, bytes, now) {
+                break;
+            }
+        }
+    }
+}
