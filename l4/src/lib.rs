@@ -38,4 +38,7 @@ pub use accept::take_over;
 pub use directives::pages;
 pub use outcomes::Outcomes;
 pub use plan::Plan;
+/// The table of UDP sessions alone, for the fuzzer that holds it to a plain list.
+#[doc(hidden)]
+pub use udp::flows as udp_flows;
 pub use worker::{Worker, serve};

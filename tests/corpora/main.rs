@@ -71,6 +71,11 @@ fn name_servers_answers() {
     replay("dns", entries::dns);
 }
 
+#[test]
+fn days_of_udp_sessions() {
+    replay("udp_flows", entries::udp_flows);
+}
+
 /// Seeds that no parser gets far with would prove little.
 #[test]
 fn seeds_reach_the_end_of_what_they_are_seeds_of() {

@@ -32,6 +32,9 @@ mod sticky_source;
 mod tcp;
 mod timeouts;
 mod udp;
+mod udp_addresses;
+mod udp_bounds;
+mod udp_peers;
 
 fn fairlead() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_fairlead"))

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"]),
     ("fairlead-harness", &[]),
     ("fairlead-bench", &[]),
-    ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l7"]),
+    ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
 ];
 
 /// Where `unsafe` may be written, and for what.
@@ -30,8 +30,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("common/core/src/net/reactor/epoll.rs", "tokio watches our epoll by its descriptor"),
     ("common/core/src/net/reactor/tasks.rs", "a waker is made of a number"),
     ("common/core/src/net/listen.rs", "a listener is taken over from its descriptor"),
-    ("l4/src/udp/batch.rs", "recvmmsg and sendmmsg write into buffers of ours"),
-    ("l4/src/udp/readiness.rs", "UDP control messages are read in place"),
+    ("l4/src/udp/batch.rs", "recvmmsg and sendmmsg work on buffers of ours, control messages are read in place"),
+    ("l4/src/udp/readiness.rs", "an epoll of its own has no safe wrapper"),
     ("src/control.rs", "descriptors arrive over a socket and become owned"),
     ("src/daemon.rs", "fork, before any thread exists"),
     ("src/handoff.rs", "descriptors are inherited from the old program"),

@@ -6,6 +6,7 @@
 //! session of which nothing shows that a client waits for it ([`Flows::victim`]).
 
 use crate::udp::queue::Queue;
+pub use crate::udp::wheel::GRAIN;
 use crate::udp::wheel::Wheel;
 use ahash::AHashMap;
 use fairlead_core::clock::Tick;

@@ -7,7 +7,7 @@
 //! `replies`; what happens when there is no room: `room`.
 
 mod batch;
-pub(crate) mod flows;
+pub mod flows;
 mod links;
 mod queue;
 mod readiness;

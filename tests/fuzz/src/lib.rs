@@ -10,6 +10,8 @@ use fairlead_core::resolver::believed_addresses;
 use fairlead_l7::h1::{Chunked, Event, Framing, Limits, Progress, Request, RequestBody, Response};
 use fairlead_l7::uri::normalize;
 
+mod udp_flows;
+
 /// A request's head, and its target.
 pub fn request(data: &[u8]) {
     for limits in
@@ -201,4 +203,9 @@ pub fn dns(data: &[u8]) {
     if let Some(count) = believed_addresses("example.com", data) {
         assert!(count <= data.len() / 14, "an address takes 14 bytes of the message at least");
     }
+}
+
+/// What clients, peers and time do to the table of UDP sessions.
+pub fn udp_flows(data: &[u8]) {
+    udp_flows::run(data);
 }
