@@ -127,7 +127,7 @@ impl Roster {
     /// Lets the workers have a staged edition and tells those who hold a peer that is gone. Peers
     /// that join others start slowly, where their line says so.
     pub fn announce(&self, change: &Change, now: Tick) {
-        change.new().for_each(|peer| peer.state.begin_slow_start(now));
+        change.joined().for_each(|peer| peer.state.begin_slow_start(now));
         self.edition.store(change.after.edition(), Ordering::Release);
         change.after.peers.iter().for_each(|peer| peer.state.set_down(peer.down));
         change.gone().for_each(|peer| peer.state.remove());
@@ -146,7 +146,7 @@ impl Change {
     }
 
     /// None where there was nobody before: all of a group that begins have their whole weight.
-    fn new(&self) -> impl Iterator<Item = &Arc<Peer>> {
+    fn joined(&self) -> impl Iterator<Item = &Arc<Peer>> {
         let known: HashSet<*const State> = self.before.iter().map(|peer| Arc::as_ptr(&peer.state)).collect();
         self.after.peers.iter().filter(move |peer| !known.is_empty() && !known.contains(&Arc::as_ptr(&peer.state)))
     }
