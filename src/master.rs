@@ -368,7 +368,7 @@ impl Master {
         }
         let file = destinations().find_map(|destination| match destination {
             Destination::File(path) => Some(path.as_path()),
-            Destination::Stderr | Destination::Syslog(_) => None,
+            Destination::Stderr | Destination::Syslog(_) | Destination::Files { .. } => None,
         });
         let file = file.unwrap_or(std::path::Path::new("/dev/null"));
         Ok(Some(OpenOptions::new().append(true).open(file)?.into()))

@@ -5,7 +5,7 @@ use crate::record::Record;
 use crate::variables::{Variable, compile, compile_line};
 use fairlead_conf::{Diagnostic, Piece, Template};
 use fairlead_core::clock::Tick;
-use fairlead_core::log::{AccessEntry, AccessLog, Escape, Format, is_true, push_escaped};
+use fairlead_core::log::{AccessEntry, AccessLog, Destination, Escape, FileCaching, Format, is_true, push_escaped};
 use fairlead_core::plan::Build;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// One `access_log` in force.
 pub(crate) struct Access {
     log: AccessLog,
+    /// The name of the file, where it has variables.
+    path: Option<Template<Variable>>,
     format: Arc<Line>,
     condition: Option<Template<Variable>>,
 }
@@ -46,28 +48,37 @@ impl Line {
 }
 
 impl Access {
-    pub fn build(entry: &AccessEntry, lines: &[Arc<Line>], build: &Build<'_>) -> Result<Access, Diagnostic> {
+    /// `caching` is the level's, of files that variables name.
+    pub fn build(
+        entry: &AccessEntry,
+        caching: FileCaching,
+        lines: &[Arc<Line>],
+        build: &Build<'_>,
+    ) -> Result<Access, Diagnostic> {
         let Some(format) = &entry.format else {
             return Err(Diagnostic::error(entry.path.span, "log format is not specified"));
         };
         let Some(line) = lines.iter().find(|line| line.name.eq_ignore_ascii_case(&format.text)) else {
             return Err(Diagnostic::error(format.span, format!("unknown log format \"{}\"", format.text)));
         };
+        let mut destination = entry.destination.clone();
+        if let Destination::Files { cache, .. } = &mut destination {
+            *cache = caching.0;
+        }
         let log = build
             .logs
-            .access_log(&entry.destination, entry.buffer, entry.flush)
-            .map_err(|error| Diagnostic::error(entry.path.span, error.to_string()))?;
+            .access_log(&destination, entry.buffer, entry.flush)
+            .map_err(|error| Diagnostic::error(entry.path.span, error.to_string()))?
+            .compressed(entry.gzip);
+        let path = entry.template.as_ref().map(|word| compile(word, build.cx)).transpose()?;
         let condition = entry.condition.as_ref().map(|word| compile(word, build.cx)).transpose()?;
-        Ok(Access { log, format: line.clone(), condition })
+        Ok(Access { log, path, format: line.clone(), condition })
     }
 
     /// Every variable that writing a line may ask for.
     pub fn variables(&self) -> impl Iterator<Item = Variable> {
-        let condition = self.condition.as_ref().map_or(&[][..], |template| &template.pieces);
-        self.format.text.pieces.iter().chain(condition).filter_map(|piece| match piece {
-            Piece::Variable(variable) => Some(*variable),
-            Piece::Text(_) => None,
-        })
+        let others = self.condition.iter().chain(&self.path).flat_map(Template::variables);
+        self.format.text.variables().chain(others).copied()
     }
 
     pub fn write(&self, record: &Record, now: Tick) {
@@ -75,9 +86,18 @@ impl Access {
             static VALUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         VALUE.with_borrow_mut(|value| {
-            if self.asked_for(record, now, value) {
-                record.worker.context.logs.line(&self.log, |out| self.format.render(record, now, value, out));
+            if !self.asked_for(record, now, value) {
+                return;
             }
+            let logs = &record.worker.context.logs;
+            let Some(path) = &self.path else {
+                return logs.line(&self.log, |out| self.format.render(record, now, value, out));
+            };
+            let mut name = Vec::new();
+            record.render(path, now, &mut name);
+            // Nothing in a name can end it early.
+            name.retain(|byte| *byte != 0);
+            logs.line_to(&name, &self.log, |out| self.format.render(record, now, value, out));
         });
     }
 

@@ -23,6 +23,7 @@ pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
         .with(resolver::DIRECTIVES, |stream| &mut stream.inherited.names)
         .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
         .with(log::ACCESS_DIRECTIVES, |stream| &mut stream.inherited.access_logs)
+        .with(log::FILE_CACHE_DIRECTIVES, |stream| &mut stream.inherited.log_files)
         .with(health_check::DIRECTIVES, |stream| &mut stream.inherited.health)
         .with(limit::ZONE_DIRECTIVES, |stream| &mut stream.limit_zones)
         .with(limit::CONN_DIRECTIVES, |stream| &mut stream.inherited.phases.limits)
@@ -45,6 +46,7 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
         .with(resolver::DIRECTIVES, |server| &mut server.names)
         .with(log::DIRECTIVES, |server| &mut server.error_logs)
         .with(log::ACCESS_DIRECTIVES, |server| &mut server.access_logs)
+        .with(log::FILE_CACHE_DIRECTIVES, |server| &mut server.log_files)
         .with(health_check::DIRECTIVES, |server| &mut server.health)
         .with(limit::CONN_DIRECTIVES, |server| &mut server.phases.limits)
         .with(access::DIRECTIVES, |server| &mut server.phases.access)
@@ -82,7 +84,8 @@ pub fn pages() -> Vec<Page> {
     all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));
     all.extend(phases::pages());
     let logs = fairlead_conf::pages(log::FORMAT_DIRECTIVES, "stream log").into_iter();
-    for mut page in logs.chain(fairlead_conf::pages(log::ACCESS_DIRECTIVES, "stream log")) {
+    let logs = logs.chain(fairlead_conf::pages(log::ACCESS_DIRECTIVES, "stream log"));
+    for mut page in logs.chain(fairlead_conf::pages(log::FILE_CACHE_DIRECTIVES, "stream log")) {
         page.contexts = if page.name == "log_format" { STREAM } else { STREAM.or(SERVER) };
         all.push(page);
     }

@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::limit;
-use fairlead_core::log::{ErrorLog, ErrorLogs};
+use fairlead_core::log::{Agreed, ErrorLog, ErrorLogs};
 use fairlead_core::names::{Names, Pattern};
 use fairlead_core::net::{Address, Listener, ListenerKey};
 use fairlead_core::plan::Build;
@@ -168,6 +168,7 @@ struct Planner<'a> {
     listened: AHashMap<&'a ListenerKey, &'a Listening>,
     places: Places,
     lines: Vec<Arc<Line>>,
+    log_files: Agreed,
     matches: Vec<Arc<Match>>,
 }
 
@@ -191,7 +192,16 @@ impl<'a> Planner<'a> {
         let listened = before.map(|listening| (&listening.listener.key, listening)).collect();
         let lines = stream.formats.0.iter().map(|format| Line::compile(format, build)).collect();
         let matches = stream.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect();
-        let mut planner = Planner { plan, previous, build, listened, places: Places::default(), lines, matches };
+        let mut planner = Planner {
+            plan,
+            previous,
+            build,
+            listened,
+            places: Places::default(),
+            lines,
+            log_files: Agreed::default(),
+            matches,
+        };
         planner.check_sticky_zones(&stream.upstreams);
         for settings in &stream.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
@@ -315,7 +325,10 @@ impl<'a> Planner<'a> {
     }
 
     fn compile(&mut self, server: &settings::Server, content: Content, outcomes: Arc<Outcomes>) -> Option<Server> {
-        let logs = server.access_logs.active().iter().map(|settings| Access::build(settings, &self.lines, self.build));
+        let logs = server.access_logs.active().iter().map(|settings| {
+            self.log_files.check(settings)?;
+            Access::build(settings, server.log_files, &self.lines, self.build)
+        });
         let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
         let error_log = self.build.logs.error_log(&server.error_logs.0);
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;

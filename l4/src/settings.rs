@@ -3,7 +3,7 @@
 
 use crate::{custom, health_check, listen, phases, preread, proxy, servers, udp};
 use fairlead_conf::{Span, Word};
-use fairlead_core::log::{AccessLogs, ErrorLogs, Formats};
+use fairlead_core::log::{AccessLogs, ErrorLogs, FileCaching, Formats};
 use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::{health, limit, upstream};
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub(crate) struct Server {
     pub names: ResolverSettings,
     pub error_logs: ErrorLogs,
     pub access_logs: AccessLogs,
+    pub log_files: FileCaching,
     pub health: health_check::Settings,
     pub phases: phases::Settings,
 }

@@ -15,13 +15,23 @@ pub(crate) fn write(exchange: &Exchange) {
                 continue;
             }
         }
-        exchange.worker.context.logs.line(&access.log, |out| {
+        let logs = &exchange.worker.context.logs;
+        let line = |out: &mut Vec<u8>| {
             access.format.render(out, |variable, out| {
                 value.clear();
                 let known = exchange.push_value(variable, &mut value);
                 push_escaped(access.escape, known.then_some(value.as_slice()), out);
             });
-        });
+        };
+        let Some(path) = &access.path else {
+            logs.line(&access.log, line);
+            continue;
+        };
+        let mut name = Vec::new();
+        exchange.render(path, &mut name);
+        // Nothing in a name can end it early.
+        name.retain(|byte| *byte != 0);
+        logs.line_to(&name, &access.log, line);
     }
 }
 

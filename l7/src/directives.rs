@@ -60,6 +60,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
+        .with(log::FILE_CACHE_DIRECTIVES, |scope| &mut scope.inherited().log_files)
         .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
@@ -79,11 +80,18 @@ pub fn pages() -> Vec<Page> {
         pages_of(content::RETURN, "http"),
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
+        file_cache_pages(),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
     ]
     .concat()
+}
+
+/// Core's row, as it stands in this plane.
+fn file_cache_pages() -> Vec<Page> {
+    let contexts = HTTP.or(SERVER).or(LOCATION);
+    pages_of(log::FILE_CACHE_DIRECTIVES, "http log").into_iter().map(|page| Page { contexts, ..page }).collect()
 }
 
 const BLOCKS: &[Directive<Http>] = &[

@@ -225,6 +225,8 @@ pub enum Lingering {
 /// One `access_log` in force.
 pub struct Access {
     pub log: AccessLog,
+    /// The name of the file, where it has variables.
+    pub path: Option<Arc<Template<Variable>>>,
     pub escape: Escape,
     /// Shared by all logs of the format.
     pub format: Arc<Template<Variable>>,

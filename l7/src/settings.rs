@@ -15,7 +15,7 @@ use crate::route::{Kind, Pattern};
 use crate::{listen, proxy};
 use fairlead_conf::{Diagnostic, Given, Span};
 use fairlead_core::health::MatchSettings;
-use fairlead_core::log::{ErrorLogs, Format};
+use fairlead_core::log::{ErrorLogs, FileCaching, Format};
 use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::upstream;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ pub(crate) struct Inherited {
     pub client: Arc<client::Settings>,
     pub files: Arc<files::Settings>,
     pub access_logs: Arc<Vec<logs::Settings>>,
+    pub log_files: FileCaching,
     pub error_logs: Arc<ErrorLogs>,
     pub resolver: Arc<ResolverSettings>,
     pub proxy: Arc<proxy::settings::Settings>,

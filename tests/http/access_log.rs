@@ -85,3 +85,25 @@ fn a_buffered_log_loses_nothing_when_the_program_stops() {
     proxy.stop_with(fairlead_harness::Signal::SIGQUIT);
     assert_eq!(proxy.directory().read("buffered.log").lines().count(), 20);
 }
+
+#[test]
+fn a_log_can_be_compressed_and_its_name_can_have_variables() {
+    let proxy = fairlead().workers(1).http(
+        "log_format own '$uri'; open_log_file_cache max=2;
+        server { listen 127.0.0.1:{port}; return 200 x;
+            access_log {dir}/own.gz own gzip buffer=1k flush=100ms; access_log {dir}/$arg_to.log own; }",
+    );
+    // Such files are opened by the worker, whoever that is.
+    let anybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(proxy.directory().path(), anybody).unwrap();
+    for path in ["/a?to=one", "/b?to=two", "/c?to=one"] {
+        proxy.get(path);
+    }
+    eventually("each line is in its file", || {
+        proxy.directory().read("one.log") == "/a\n/c\n" && proxy.directory().read("two.log") == "/b\n"
+    });
+    eventually("the compressed log can be read", || {
+        let output = std::process::Command::new("gzip").arg("-dc").arg(proxy.directory().join("own.gz")).output();
+        output.unwrap().stdout == b"/a\n/b\n/c\n"
+    });
+}

@@ -6,6 +6,7 @@
 use fairlead_harness::Setup;
 
 mod access;
+mod access_log;
 mod balance;
 mod drain;
 mod faults;

@@ -12,7 +12,7 @@ use crate::settings::{self, Http};
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
-use fairlead_core::log::{AccessLog, ErrorLog, ErrorLogs, Escape, Format};
+use fairlead_core::log::{AccessLog, Destination, ErrorLog, ErrorLogs, Escape, FileCaching, Format};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver::{self, ResolverSettings};
 use std::cell::RefCell;
@@ -76,7 +76,7 @@ pub(super) struct Planner<'a> {
 #[derive(Default)]
 pub(super) struct Shared {
     error_logs: RefCell<AHashMap<usize, ErrorLog>>,
-    access_logs: RefCell<AHashMap<usize, Vec<Option<AccessLog>>>>,
+    access_logs: RefCell<AHashMap<(usize, FileCaching), Vec<Option<AccessLog>>>>,
     resolvers: RefCell<AHashMap<usize, Option<resolver::Settings>>>,
     pub types: RefCell<AHashMap<TypesKey, Arc<super::Types>>>,
 }
@@ -112,14 +112,16 @@ impl Planner<'_> {
         known.entry(identity(names)).or_insert_with(settle).clone()
     }
 
-    pub fn access_logs(&self, logs: &Arc<Vec<settings::logs::Settings>>) -> Vec<super::Access> {
+    pub fn access_logs(&self, logs: &Arc<Vec<settings::logs::Settings>>, caching: FileCaching) -> Vec<super::Access> {
         let mut known = self.shared.access_logs.borrow_mut();
-        let opened = known.entry(identity(logs)).or_insert_with(|| logs.iter().map(|log| self.open(log)).collect());
+        let open = || logs.iter().map(|log| self.open(log, caching)).collect();
+        let opened = known.entry((identity(logs), caching)).or_insert_with(open);
         let both = logs.iter().zip(opened.iter());
         both.filter_map(|(settings, log)| {
             let (escape, format) = self.formats.get(&settings.format.text)?;
             Some(super::Access {
                 log: log.clone()?,
+                path: settings.path.clone(),
                 escape: *escape,
                 format: format.clone(),
                 condition: settings.condition.clone(),
@@ -128,14 +130,21 @@ impl Planner<'_> {
         .collect()
     }
 
-    fn open(&self, settings: &settings::logs::Settings) -> Option<AccessLog> {
+    fn open(&self, settings: &settings::logs::Settings, caching: FileCaching) -> Option<AccessLog> {
         let format = &settings.format;
         if !self.formats.contains_key(&format.text) {
             self.report(Diagnostic::error(format.span, format!("unknown log format \"{}\"", format.text)));
             return None;
         }
-        let opened = self.build.logs.access_log(&settings.destination, settings.buffer, settings.flush);
-        opened.map_err(|error| self.report(Diagnostic::error(settings.span, error.to_string()))).ok()
+        let mut destination = settings.destination.clone();
+        if let Destination::Files { cache, .. } = &mut destination {
+            *cache = caching.0;
+        }
+        let opened = self.build.logs.access_log(&destination, settings.buffer, settings.flush);
+        opened
+            .map(|log| log.compressed(settings.gzip))
+            .map_err(|error| self.report(Diagnostic::error(settings.span, error.to_string())))
+            .ok()
     }
 }
 

@@ -115,7 +115,7 @@ fn location(
         absolute_redirect: client.absolute_redirect,
         port_in_redirect: client.port_in_redirect,
         server_name_in_redirect: client.server_name_in_redirect,
-        access_logs: planner.access_logs(&inherited.access_logs),
+        access_logs: planner.access_logs(&inherited.access_logs, inherited.log_files),
         error_log: planner.error_log(&inherited.error_logs),
         resolver: planner.resolver(&inherited.resolver),
     }

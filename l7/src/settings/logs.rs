@@ -4,7 +4,7 @@
 use crate::directives::{ALL, HTTP};
 use crate::variables::{self, Variable};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word, value};
-use fairlead_core::log::{Destination, Escape, Format};
+use fairlead_core::log::{Destination, Escape, Format, GZIP_BUFFER, gzip_level};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,13 @@ pub(crate) const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$
 pub(crate) struct Settings {
     pub span: Span,
     pub destination: Destination,
+    /// The name of the file, where it has variables.
+    pub path: Option<Arc<Template<Variable>>>,
     pub format: Word,
     pub buffer: Option<usize>,
     pub flush: Option<Duration>,
+    /// Level of `gzip=`, from 1 to 9.
+    pub gzip: Option<u8>,
     pub condition: Option<Arc<Template<Variable>>>,
 }
 
@@ -58,12 +62,19 @@ pub(crate) const FORMATS: &[Directive<Vec<Format>>] = &[Directive {
 pub(crate) const DIRECTIVES: &[Directive<Vec<Settings>>] = &[Directive {
     name: "access_log",
     contexts: ALL,
-    args: Args::between(1, 6, &[Value::Text], "path [format [buffer=size] [flush=time] [if=condition]] | off"),
+    args: Args::between(
+        1,
+        7,
+        &[Value::Text],
+        "path [format [buffer=size] [gzip[=level]] [flush=time] [if=condition]] | off",
+    ),
     repeat: Repeat::List(Vec::clear),
     default: Some("logs/access.log combined"),
     doc: "Writes one line per request to a file (relative to the prefix) or to `syslog:server=…`, in the named \
           `log_format`. A block's own logs replace inherited ones; `off` writes none. `if=$variable` leaves out \
-          requests for which the value is empty or `0`. Example: `access_log logs/api.log combined buffer=32k flush=1s;`.",
+          requests for which the value is empty or `0`. `gzip` compresses (level 1 to 9, 1 if none is given, with a \
+          buffer of 64k if none is given). The name of the file may hold variables; such a log cannot be \
+          buffered. Example: `access_log logs/api.log combined buffer=32k flush=1s;`.",
     set: |logs, given| {
         if given.text(0) == "off" {
             return match given.words().get(1) {
@@ -81,30 +92,42 @@ pub(crate) const DIRECTIVES: &[Directive<Vec<Settings>>] = &[Directive {
 
 fn parse(given: &Given<'_>) -> Result<Settings, Diagnostic> {
     let path = given.word(0);
-    if path.text.contains('$') {
-        return Err(
-            given.error(0, "variables in the path of \"access_log\" are known to nginx, not built in fairlead yet")
-        );
-    }
+    let file = || -> Box<str> { given.path(0).to_string_lossy().into() };
+    let template = match path.text.contains('$') && !path.text.starts_with("syslog:") {
+        false => None,
+        true => Some(Arc::new(variables::compile(&Word { text: file(), ..path.clone() }, given.cx)?)),
+    };
     let combined = || Word { text: "combined".into(), span: path.span, quoted: false };
     let mut settings = Settings {
         span: path.span,
         destination: match path.text.strip_prefix("syslog:") {
             Some(syslog) => Destination::Syslog(syslog.into()),
+            None if template.is_some() => Destination::Files { template: file(), cache: None },
             None => Destination::File(given.path(0)),
         },
+        path: template,
         format: given.words().get(1).cloned().unwrap_or_else(combined),
         buffer: None,
         flush: None,
+        gzip: None,
         condition: None,
     };
     for (index, word) in given.words().iter().enumerate().skip(2) {
         option(&mut settings, given, index, word)?;
     }
+    if settings.gzip.is_some() {
+        settings.buffer.get_or_insert(GZIP_BUFFER);
+    }
     if settings.flush.is_some() && settings.buffer.is_none() {
         return Err(given.error(0, format!("no buffer is defined for access_log \"{}\"", path.text)));
     }
-    Ok(settings)
+    match settings.destination {
+        Destination::Files { .. } if settings.buffer.is_some() => {
+            Err(given.error(0, "buffered logs cannot have variables in name"))
+        }
+        Destination::Syslog(_) if settings.buffer.is_some() => Err(given.error(0, "logs to syslog cannot be buffered")),
+        _ => Ok(settings),
+    }
 }
 
 fn option(settings: &mut Settings, given: &Given<'_>, index: usize, word: &Word) -> Result<(), Diagnostic> {
@@ -124,9 +147,8 @@ fn option(settings: &mut Settings, given: &Given<'_>, index: usize, word: &Word)
             let condition = variables::compile(&word.tail("if=".len()), given.cx)?;
             settings.condition = Some(Arc::new(condition));
         }
-        _ if &*word.text == "gzip" || word.text.starts_with("gzip=") => {
-            return Err(given.error(index, "\"gzip\" logs are known to nginx, not built in fairlead yet"));
-        }
+        Some(("gzip", _)) => settings.gzip = Some(gzip_level(Some(word.tail("gzip=".len())), given, index)?),
+        None if &*word.text == "gzip" => settings.gzip = Some(gzip_level(None, given, index)?),
         _ => return Err(invalid()),
     }
     Ok(())

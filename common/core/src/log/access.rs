@@ -31,7 +31,16 @@ pub struct AccessLog {
     pub destination: Destination,
     pub buffer: Option<usize>,
     pub flush: Option<Duration>,
+    /// Level of `gzip=`, from 1 to 9.
+    pub gzip: Option<u8>,
     pub(super) sink: Arc<Sink>,
+}
+
+impl AccessLog {
+    /// The same log, compressed at this level if there is one.
+    pub fn compressed(self, gzip: Option<u8>) -> AccessLog {
+        AccessLog { gzip, ..self }
+    }
 }
 
 /// The value of `if=` that lets a line through: not empty and not `0`.

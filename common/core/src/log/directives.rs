@@ -2,10 +2,16 @@
 //! planes. They check and store; variables are the planes' to compile.
 
 use crate::log::syslog::Target;
-use crate::log::{Destination, Escape, Format, Level};
+use crate::log::{Destination, Escape, FileCache, Format, Level};
 use fairlead_conf::value::{parse_size, parse_time};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Value, Word};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// The buffer of a compressed log that names none.
+pub const GZIP_BUFFER: usize = 64 * 1024;
 
 const STREAMS: Contexts = Contexts::STREAM.or(Contexts::STREAM_SERVER);
 const HTTPS: Contexts = Contexts::HTTP.or(Contexts::SERVER).or(Contexts::LOCATION);
@@ -53,9 +59,13 @@ pub struct AccessEntry {
     pub destination: Destination,
     /// As written.
     pub path: Word,
+    /// The name of the file where variables are in it: absolute, to be compiled by the plane.
+    pub template: Option<Word>,
     pub format: Option<Word>,
     pub buffer: Option<usize>,
     pub flush: Option<Duration>,
+    /// Level of `gzip=`, from 1 to 9.
+    pub gzip: Option<u8>,
     /// What follows `if=`.
     pub condition: Option<Word>,
 }
@@ -73,7 +83,8 @@ pub const ACCESS_DIRECTIVES: &[Directive<AccessLogs>] = &[Directive {
     default: None,
     doc: "Writes a line of `format` for every request or session to a file or `syslog:`; `if=` writes only those \
           for which the condition is neither empty nor `0`. With `buffer=` lines wait until the buffer is full \
-          or `flush=` has passed.",
+          or `flush=` has passed; `gzip` compresses them (level 1 to 9, 1 if none is given, with a buffer of 64k if \
+          none is given). The name of the file may hold variables; such a log cannot be buffered.",
     set: set_access_log,
 }];
 
@@ -150,20 +161,28 @@ fn set_access_log(logs: &mut AccessLogs, given: &Given<'_>) -> Result<(), Diagno
         logs.off = true;
         return Ok(());
     }
-    let destination = destination(given)?;
-    if matches!(destination, Destination::File(_)) && given.text(0).contains('$') {
-        return Err(given.error(0, "variables in the path are known to nginx, not built in fairlead yet"));
+    let mut destination = destination(given)?;
+    let mut template = None;
+    if let (Destination::File(path), true) = (&destination, given.text(0).contains('$')) {
+        let path: Box<str> = path.to_string_lossy().into();
+        template = Some(Word { text: path.clone(), ..given.word(0).clone() });
+        destination = Destination::Files { template: path, cache: None };
     }
     let mut entry = AccessEntry {
         destination,
         path: given.word(0).clone(),
+        template,
         format: given.words().get(1).cloned(),
         buffer: None,
         flush: None,
+        gzip: None,
         condition: None,
     };
     for (parameter, index) in given.params(2).zip(2..) {
         entry.set_parameter(parameter, index, given)?;
+    }
+    if entry.gzip.is_some() {
+        entry.buffer.get_or_insert(GZIP_BUFFER);
     }
     entry.check(given)?;
     logs.entries.push(entry);
@@ -189,9 +208,7 @@ impl AccessEntry {
                 self.flush = Some(flush.ok_or_else(invalid)?);
             }
             ("if", Some(condition)) => self.condition = Some(condition),
-            ("gzip", _) => {
-                return Err(given.error(index, "compressed logs are known to nginx, not built in fairlead yet"));
-            }
+            ("gzip", level) => self.gzip = Some(gzip_level(level, given, index)?),
             _ => return Err(given.error(index, format!("invalid parameter \"{}\"", given.text(index)))),
         }
         Ok(())
@@ -202,11 +219,89 @@ impl AccessEntry {
             let message = format!("no buffer is defined for access_log \"{}\"", given.text(0));
             return Err(given.error(0, message).help("add buffer=32k"));
         }
+        if self.buffer.is_some() && self.template.is_some() {
+            return Err(given.error(0, "buffered logs cannot have variables in name"));
+        }
         if self.buffer.is_some() && matches!(self.destination, Destination::Syslog(_)) {
             return Err(given.error(0, "logs to syslog cannot be buffered"));
         }
         Ok(())
     }
+}
+
+/// `gzip` or `gzip=level`.
+///
+/// # Errors
+/// A level that is none, in nginx's words.
+pub fn gzip_level(level: Option<Word>, given: &Given<'_>, index: usize) -> Result<u8, Diagnostic> {
+    let Some(level) = level else { return Ok(1) };
+    let parsed = level.text.parse().ok().filter(|level| (1..=9).contains(level));
+    parsed.ok_or_else(|| given.error(index, format!("invalid compression level \"{}\"", level.text)))
+}
+
+/// What the `access_log`s of a plane say of their files: those that buffer one must say the same.
+#[derive(Default)]
+pub struct Agreed(RefCell<HashMap<PathBuf, Buffering>>);
+
+/// `buffer=`, `flush=` and `gzip=`.
+type Buffering = (usize, Option<Duration>, Option<u8>);
+
+impl Agreed {
+    /// # Errors
+    /// Another entry says something else, in nginx's words.
+    pub fn check(&self, entry: &AccessEntry) -> Result<(), Diagnostic> {
+        let (Destination::File(path), Some(buffer)) = (&entry.destination, entry.buffer) else { return Ok(()) };
+        let own = (buffer, entry.flush, entry.gzip);
+        if *self.0.borrow_mut().entry(path.clone()).or_insert(own) == own {
+            return Ok(());
+        }
+        let message = format!("access_log \"{}\" already defined with conflicting parameters", entry.path.text);
+        Err(Diagnostic::error(entry.path.span, message))
+    }
+}
+
+/// `open_log_file_cache` in force; none: files are opened for each line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileCaching(pub Option<FileCache>);
+
+/// The row of `open_log_file_cache`, for both planes.
+pub const FILE_CACHE_DIRECTIVES: &[Directive<FileCaching>] = &[Directive {
+    name: "open_log_file_cache",
+    contexts: HTTPS.or(STREAMS),
+    args: Args::between(1, 4, &[Value::Text], "max=N [inactive=time] [min_uses=N] [valid=time] | off"),
+    repeat: Repeat::Once,
+    default: Some("off"),
+    doc: "Keeps the files of an `access_log` with variables in its name open: `max` of them, of which the one that \
+          was written to least recently goes first; not those that had fewer than `min_uses` (1) lines or none \
+          for `inactive` (10s). After `valid` (60s) it is looked whether a file is still in its place.",
+    set: set_file_cache,
+}];
+
+fn set_file_cache(caching: &mut FileCaching, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let mut cache =
+        FileCache { max: 0, inactive: Duration::from_secs(10), min_uses: 1, valid: Duration::from_secs(60) };
+    let mut off = false;
+    for (index, (name, value)) in given.params(0).enumerate() {
+        let text = value.as_ref().map_or("", |value| &value.text);
+        let read = match name {
+            "max" => text.parse().map(|max| cache.max = max).ok(),
+            "min_uses" => text.parse().map(|uses| cache.min_uses = uses).ok(),
+            "inactive" => parse_time(text).map(|time| cache.inactive = time),
+            "valid" => parse_time(text).map(|time| cache.valid = time),
+            "off" if value.is_none() => {
+                off = true;
+                Some(())
+            }
+            _ => None,
+        };
+        let wrong = || format!("invalid \"open_log_file_cache\" parameter \"{}\"", given.text(index));
+        read.ok_or_else(|| given.error(index, wrong()))?;
+    }
+    if cache.max == 0 && !off {
+        return Err(given.error(0, "\"open_log_file_cache\" must have \"max\" parameter"));
+    }
+    caching.0 = (!off).then_some(cache);
+    Ok(())
 }
 
 fn set_log_format(formats: &mut Formats, given: &Given<'_>) -> Result<(), Diagnostic> {

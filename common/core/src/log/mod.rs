@@ -7,7 +7,9 @@
 mod access;
 mod directives;
 mod error;
+mod files;
 mod queue;
+mod records;
 mod registry;
 mod sink;
 mod syslog;
@@ -16,8 +18,12 @@ mod tests;
 mod writer;
 
 pub use access::{AccessLog, Escape, Format, is_true, push_escaped};
-pub use directives::{ACCESS_DIRECTIVES, AccessEntry, AccessLogs, DIRECTIVES, ErrorLogs, FORMAT_DIRECTIVES, Formats};
+pub use directives::{
+    ACCESS_DIRECTIVES, AccessEntry, AccessLogs, Agreed, DIRECTIVES, ErrorLogs, FILE_CACHE_DIRECTIVES,
+    FORMAT_DIRECTIVES, FileCaching, Formats, GZIP_BUFFER, gzip_level,
+};
 pub use error::{ErrorLog, Level, OsError};
+pub use files::FileCache;
 pub use queue::Stats;
 pub use registry::{Destination, Registry};
 pub use writer::Writer;

@@ -3,6 +3,7 @@
 //! A worker process runs as a user who may open none of them, so its registry
 //! is given the master's descriptors and opens by path only what it was not given.
 
+use crate::log::files::{FileCache, Files};
 use crate::log::queue::{Queue, Stats, unpoisoned};
 use crate::log::sink::{LogFile, Output, Sink};
 use crate::log::syslog::{Sender, Target};
@@ -20,6 +21,11 @@ pub enum Destination {
     Stderr,
     /// `server=…,facility=…,tag=…,severity=…,nohostname`: what follows `syslog:`, as written.
     Syslog(Box<str>),
+    /// Files whose names `template` gives line by line, kept open as `cache` says.
+    Files {
+        template: Box<str>,
+        cache: Option<FileCache>,
+    },
 }
 
 /// Every log destination by name, so that two directives that name one file share it.
@@ -75,7 +81,7 @@ impl Registry {
         flush: Option<Duration>,
     ) -> io::Result<AccessLog> {
         let sink = self.sink(destination)?;
-        Ok(AccessLog { destination: destination.clone(), buffer, flush, sink })
+        Ok(AccessLog { destination: destination.clone(), buffer, flush, gzip: None, sink })
     }
 
     /// Path and descriptor of every open file, to be sent to the worker process.
@@ -100,7 +106,14 @@ impl Registry {
     pub fn reopen(&self) -> io::Result<()> {
         let mut first = Ok(());
         for sink in self.lock().open.values() {
-            let Output::File(old) = sink.output() else { continue };
+            let old = match sink.output() {
+                Output::File(old) => old,
+                Output::Files(files) => {
+                    files.close();
+                    continue;
+                }
+                Output::Stderr | Output::Gzip(..) | Output::Syslog(_) => continue,
+            };
             match LogFile::open(&old.path) {
                 Ok(file) => sink.replace(file),
                 Err(error) => first = first.and(Err(error)),
@@ -114,6 +127,12 @@ impl Registry {
     /// configuration asks for it). Lines already queued go to the old file.
     pub fn replace(&self, path: &Path, file: OwnedFd) {
         let mut sinks = self.lock();
+        for sink in sinks.open.values() {
+            // Their names are nobody's to hand over: whoever reopens wants them by name too.
+            if let Output::Files(files) = sink.output() {
+                files.close();
+            }
+        }
         match sinks.open.get(&Destination::File(path.to_owned())) {
             Some(sink) => sink.replace(LogFile::given(path, file)),
             None => {
@@ -193,6 +212,7 @@ impl Sinks {
                 let target = Target::parse(parameters).map_err(io::Error::other)?;
                 Output::Syslog(Arc::new(Sender::new(target)?))
             }
+            Destination::Files { cache, .. } => Output::Files(Arc::new(Files::new(*cache))),
         })
     }
 }

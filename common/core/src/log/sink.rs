@@ -3,15 +3,19 @@
 //! A sink outlives the file behind it: reopening puts a new file there, and
 //! bytes that were meant for the old one still go to the old one.
 
+use crate::log::files::Files;
 use crate::log::queue::{Queue, unpoisoned};
-use crate::log::syslog::{self, Sender};
+use crate::log::records::{push_record, records};
+use crate::log::syslog::Sender;
 use crate::log::{Level, OsError};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,6 +47,22 @@ impl LogFile {
         LogFile { path: path.to_owned(), file: File::from(file) }
     }
 
+    pub fn append(&self, bytes: &[u8]) -> Result<(), Loss> {
+        append(&mut &self.file, self.file.as_fd(), bytes)
+    }
+
+    /// `write() to "logs/access.log" failed (28: No space left on device)`.
+    pub fn failure(&self, error: &io::Error) -> String {
+        format!("write() to \"{}\" failed {}", self.path.display(), OsError(error))
+    }
+
+    /// Whether its name still leads to it, and not to another file or to none.
+    pub fn is_in_its_place(&self) -> bool {
+        let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let own = self.file.metadata().map(place).ok();
+        own.is_some() && own == std::fs::metadata(&self.path).map(place).ok()
+    }
+
     /// # Errors
     /// Those of `dup`.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -55,8 +75,12 @@ impl LogFile {
 pub(super) enum Output {
     Stderr,
     File(Arc<LogFile>),
-    /// Takes [records](syslog::push_record), one a message.
+    /// Each write is a member of its own, so that the file can be read while it grows.
+    Gzip(Arc<LogFile>, u8),
+    /// Takes [records](push_record), one a message.
     Syslog(Arc<Sender>),
+    /// Takes records: the name of a file, a zero, the line.
+    Files(Arc<Files>),
 }
 
 /// What a write lost, and why.
@@ -70,8 +94,22 @@ impl Output {
     pub fn write(&self, bytes: &[u8]) -> Result<(), Loss> {
         match self {
             Output::Stderr => append(&mut io::stderr(), io::stderr().as_fd(), bytes),
-            Output::File(file) => append(&mut &file.file, file.file.as_fd(), bytes),
+            Output::File(file) => file.append(bytes),
+            Output::Gzip(file, level) => {
+                let lost = |error| Loss { error, lines: lines(bytes) };
+                let packed = compress(bytes, *level).map_err(lost)?;
+                file.append(&packed).map_err(|loss| lost(loss.error))
+            }
             Output::Syslog(sender) => sender.send_records(bytes),
+            Output::Files(files) => files.write(bytes),
+        }
+    }
+
+    /// The same place for compressed lines, if it is a file.
+    pub fn compressed(self, gzip: Option<u8>) -> Output {
+        match (self, gzip) {
+            (Output::File(file), Some(level)) => Output::Gzip(file, level),
+            (output, _) => output,
         }
     }
 
@@ -79,24 +117,29 @@ impl Output {
         match (self, other) {
             (Output::Stderr, Output::Stderr) => true,
             (Output::File(one), Output::File(two)) => Arc::ptr_eq(one, two),
+            (Output::Gzip(one, level), Output::Gzip(two, other)) => Arc::ptr_eq(one, two) && level == other,
             (Output::Syslog(one), Output::Syslog(two)) => Arc::ptr_eq(one, two),
+            (Output::Files(one), Output::Files(two)) => Arc::ptr_eq(one, two),
             _ => false,
         }
     }
 
     pub fn lines(&self, bytes: &[u8]) -> u64 {
         match self {
-            Output::Stderr | Output::File(_) => lines(bytes),
-            Output::Syslog(_) => syslog::records(bytes).count() as u64,
+            Output::Stderr | Output::File(_) | Output::Gzip(..) => lines(bytes),
+            Output::Syslog(_) | Output::Files(_) => records(bytes).count() as u64,
         }
     }
 
     /// `write() to "logs/access.log" failed (28: No space left on device)`.
     pub fn failure(&self, error: &io::Error) -> String {
+        let failed = error;
         let error = OsError(error);
         match self {
             Output::Stderr => format!("write() to stderr failed {error}"),
-            Output::File(file) => format!("write() to \"{}\" failed {error}", file.path.display()),
+            Output::File(file) | Output::Gzip(file, _) => file.failure(failed),
+            // Which file it was is said already.
+            Output::Files(_) => failed.to_string(),
             Output::Syslog(sender) => format!("send() failed {error} while logging to syslog, server: {sender}"),
         }
     }
@@ -125,6 +168,12 @@ fn writable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut wait, PollTimeout::from(PIPE_PATIENCE_MS)).is_ok_and(|ready| ready > 0)
 }
 
+fn compress(bytes: &[u8], level: u8) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level.into()));
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
 fn lines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
@@ -139,17 +188,28 @@ pub(crate) struct Sink {
     output: Mutex<Output>,
     /// Counts reopenings.
     epoch: AtomicU64,
-    syslog: Option<Arc<Sender>>,
+    framing: Framing,
+}
+
+/// How lines wait for a sink.
+enum Framing {
+    /// One after the other.
+    Lines,
+    /// As records, each with its header.
+    Syslog(Arc<Sender>),
+    /// As records, each with the name of its file.
+    Files,
 }
 
 impl Sink {
     pub(super) fn new(index: usize, queue: &Arc<Queue>, direct: bool, output: Output) -> Sink {
-        let syslog = match &output {
-            Output::Syslog(sender) => Some(sender.clone()),
-            Output::Stderr | Output::File(_) => None,
+        let framing = match &output {
+            Output::Syslog(sender) => Framing::Syslog(sender.clone()),
+            Output::Files(_) => Framing::Files,
+            Output::Stderr | Output::File(_) | Output::Gzip(..) => Framing::Lines,
         };
         let direct = direct || matches!(output, Output::Stderr);
-        Sink { index, queue: queue.clone(), direct, output: Mutex::new(output), epoch: AtomicU64::new(0), syslog }
+        Sink { index, queue: queue.clone(), direct, output: Mutex::new(output), epoch: AtomicU64::new(0), framing }
     }
 
     pub(super) fn output(&self) -> Output {
@@ -169,12 +229,16 @@ impl Sink {
 
     /// Appends what `build` writes as one line or one message of severity `info`.
     pub(super) fn push_line(&self, out: &mut Vec<u8>, build: impl FnOnce(&mut Vec<u8>)) {
-        match &self.syslog {
-            None => {
+        match &self.framing {
+            Framing::Lines => {
                 build(out);
                 out.push(b'\n');
             }
-            Some(sender) => syslog::push_record(out, |out| {
+            Framing::Files => push_record(out, |out| {
+                build(out);
+                out.push(b'\n');
+            }),
+            Framing::Syslog(sender) => push_record(out, |out| {
                 sender.push_header(None, out);
                 build(out);
             }),
@@ -183,12 +247,12 @@ impl Sink {
 
     /// Writes a line of an error log; `line` comes with its end.
     pub(super) fn error_line(&self, level: Level, line: &[u8], now: bool) {
-        let Some(sender) = &self.syslog else {
+        let Framing::Syslog(sender) = &self.framing else {
             self.deliver(line, now);
             return;
         };
         let mut record = Vec::with_capacity(line.len() + 128);
-        syslog::push_record(&mut record, |out| {
+        push_record(&mut record, |out| {
             sender.push_header(Some(level), out);
             out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         });

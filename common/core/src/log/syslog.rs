@@ -5,6 +5,7 @@
 use crate::clock;
 use crate::log::Level;
 use crate::log::queue::unpoisoned;
+use crate::log::records::records;
 use crate::log::sink::Loss;
 use std::fmt;
 use std::io::{self, Write};
@@ -227,29 +228,6 @@ fn severity_of(level: Level) -> usize {
     }
 }
 
-const LENGTH: usize = size_of::<u32>();
-
-/// Appends a message with its length before it, so that messages can wait in one buffer.
-pub(super) fn push_record(out: &mut Vec<u8>, build: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0; LENGTH]);
-    build(out);
-    let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX);
-    if let Some(place) = out.get_mut(start..start + LENGTH) {
-        place.copy_from_slice(&length.to_le_bytes());
-    }
-}
-
-/// The messages in a buffer of records.
-pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
-        let (message, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        bytes = rest;
-        Some(message)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,16 +268,6 @@ mod tests {
         ] {
             assert_eq!(Target::parse(parameters), Err(message.to_owned()), "{parameters}");
         }
-    }
-
-    #[test]
-    fn records_come_back_as_they_went_in() {
-        let mut bytes = Vec::new();
-        for message in [&b"one"[..], b"", b"two\nlines"] {
-            push_record(&mut bytes, |out| out.extend_from_slice(message));
-        }
-        assert_eq!(records(&bytes).collect::<Vec<_>>(), [&b"one"[..], b"", b"two\nlines"]);
-        assert_eq!(records(&bytes[..bytes.len() - 1]).count(), 2, "a torn record is no record");
     }
 
     #[test]

@@ -101,6 +101,15 @@ impl Writer {
         }
     }
 
+    /// The same for a log whose lines name their files: this one goes to `path`.
+    pub fn line_to(&self, path: &[u8], log: &AccessLog, build: impl FnOnce(&mut Vec<u8>)) {
+        self.line(log, |out| {
+            out.extend_from_slice(path);
+            out.push(0);
+            build(out);
+        });
+    }
+
     /// Hands over every buffer whose delay has passed, or whose file has been reopened; tells when
     /// the next one is due, `None` while none is.
     pub fn flush_due(&self, now: Tick) -> Option<Duration> {
@@ -176,7 +185,7 @@ impl Buffer {
         }
         // The epoch first: a reopening in between then costs an early flush, not a wrong file.
         let epoch = log.sink.epoch();
-        self.to = Some(To { sink: log.sink.clone(), output: log.sink.output(), epoch });
+        self.to = Some(To { sink: log.sink.clone(), output: log.sink.output().compressed(log.gzip), epoch });
         self.delay = delay(log);
         self.due = None;
     }

@@ -1,7 +1,8 @@
 //! The rows: what they take and how they refuse.
 
 use crate::log::{
-    ACCESS_DIRECTIVES, AccessLogs, DIRECTIVES, Destination, ErrorLogs, Escape, FORMAT_DIRECTIVES, Formats, Level,
+    ACCESS_DIRECTIVES, AccessEntry, AccessLogs, Agreed, DIRECTIVES, Destination, ErrorLogs, Escape,
+    FILE_CACHE_DIRECTIVES, FORMAT_DIRECTIVES, FileCache, FileCaching, Formats, Level,
 };
 use fairlead_conf::{
     Block, Contexts, Cx, Diagnostic, Directive, Given, Level as Rows, Repeat, Severity, Span, Statement, Tree, Word,
@@ -110,11 +111,52 @@ fn access_log_refuses_in_nginx_s_words() {
         (&["a.log", "main", "buffer=1k", "flush=soon"], "invalid flush time \"soon\""),
         (&["a.log", "main", "flush=5s"], "no buffer is defined for access_log \"a.log\""),
         (&["syslog:server=a", "main", "buffer=1k"], "logs to syslog cannot be buffered"),
-        (&["a.log", "main", "gzip"], "compressed logs are known to nginx, not built in fairlead yet"),
-        (&["a.log", "main", "gzip=5"], "compressed logs are known to nginx, not built in fairlead yet"),
-        (&["logs/$host.log"], "variables in the path are known to nginx, not built in fairlead yet"),
+        (&["a.log", "main", "gzip=0"], "invalid compression level \"0\""),
+        (&["a.log", "main", "gzip=fast"], "invalid compression level \"fast\""),
+        (&["syslog:server=a", "main", "gzip"], "logs to syslog cannot be buffered"),
+        (&["logs/$host.log", "main", "buffer=1k"], "buffered logs cannot have variables in name"),
+        (&["logs/$host.log", "main", "gzip"], "buffered logs cannot have variables in name"),
     ] {
         assert_eq!(refused(ACCESS_DIRECTIVES, words), message);
+    }
+}
+
+#[test]
+fn access_log_compresses_and_names_files_by_variables() {
+    let mut logs = AccessLogs::default();
+    set(ACCESS_DIRECTIVES, &mut logs, &["a.gz", "main", "gzip"]).unwrap();
+    set(ACCESS_DIRECTIVES, &mut logs, &["b.gz", "main", "gzip=9", "buffer=1k"]).unwrap();
+    set(ACCESS_DIRECTIVES, &mut logs, &["logs/$name.log", "main"]).unwrap();
+    let [first, second, third] = logs.active() else { panic!("three: {logs:?}") };
+    assert_eq!((first.gzip, first.buffer), (Some(1), Some(65536)));
+    assert_eq!((second.gzip, second.buffer), (Some(9), Some(1024)));
+    assert_eq!(&*third.template.as_ref().unwrap().text, "/prefix/logs/$name.log");
+    let agreed = Agreed::default();
+    assert!(agreed.check(first).is_ok() && agreed.check(first).is_ok() && agreed.check(second).is_ok());
+    let other = AccessEntry { gzip: Some(2), ..first.clone() };
+    let message = agreed.check(&other).unwrap_err().message;
+    assert_eq!(message, "access_log \"a.gz\" already defined with conflicting parameters");
+}
+
+#[test]
+fn open_log_file_cache_has_nginx_s_defaults_and_words() {
+    let mut caching = FileCaching::default();
+    set(FILE_CACHE_DIRECTIVES, &mut caching, &["max=7"]).unwrap();
+    let seconds = Duration::from_secs;
+    let expected = FileCache { max: 7, inactive: seconds(10), min_uses: 1, valid: seconds(60) };
+    assert_eq!(caching.0, Some(expected));
+    set(FILE_CACHE_DIRECTIVES, &mut caching, &["max=7", "inactive=1m", "min_uses=3", "valid=2s"]).unwrap();
+    let expected = FileCache { max: 7, inactive: seconds(60), min_uses: 3, valid: seconds(2) };
+    assert_eq!(caching.0, Some(expected));
+    set(FILE_CACHE_DIRECTIVES, &mut caching, &["off"]).unwrap();
+    assert_eq!(caching.0, None);
+    for (words, message) in [
+        (&["inactive=10s"][..], "\"open_log_file_cache\" must have \"max\" parameter"),
+        (&["max=many"], "invalid \"open_log_file_cache\" parameter \"max=many\""),
+        (&["max=1", "valid=x"], "invalid \"open_log_file_cache\" parameter \"valid=x\""),
+        (&["max=1", "size=5"], "invalid \"open_log_file_cache\" parameter \"size=5\""),
+    ] {
+        assert_eq!(refused(FILE_CACHE_DIRECTIVES, words), message);
     }
 }
 
