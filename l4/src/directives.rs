@@ -2,7 +2,7 @@
 //! they stand in. A feature's rows live in the feature's file.
 
 use crate::settings::{Content, Server, Session, Stream};
-use crate::{custom, health_check, listen, pass, phases, preread, proxy, returns, servers, udp};
+use crate::{custom, health_check, listen, pass, phases, preread, proxy, rates, returns, servers, udp};
 use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Level, Page, Repeat, Value};
 use fairlead_core::{access, health, limit, log, resolver, upstream};
 use std::sync::LazyLock;
@@ -19,6 +19,7 @@ pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
         .with(SESSION, |stream| &mut stream.inherited.session)
         .with(preread::DIRECTIVES, |stream| &mut stream.inherited.preread)
         .with(proxy::DIRECTIVES, |stream| &mut stream.inherited.proxy)
+        .with(rates::DIRECTIVES, |stream| &mut stream.inherited.rates)
         .with(udp::DIRECTIVES, |stream| &mut stream.inherited.udp)
         .with(resolver::DIRECTIVES, |stream| &mut stream.inherited.names)
         .with(log::DIRECTIVES, |stream| &mut stream.inherited.error_logs)
@@ -42,6 +43,7 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<Server>> = LazyLock::new(|| {
         .with(proxy::DIRECTIVES, |server| &mut server.proxy)
         .with(pass::DIRECTIVES, |server| &mut server.pass)
         .with(returns::DIRECTIVES, |server| &mut server.returns)
+        .with(rates::DIRECTIVES, |server| &mut server.rates)
         .with(udp::DIRECTIVES, |server| &mut server.udp)
         .with(resolver::DIRECTIVES, |server| &mut server.names)
         .with(log::DIRECTIVES, |server| &mut server.error_logs)
@@ -79,6 +81,7 @@ pub fn pages() -> Vec<Page> {
     all.extend(fairlead_conf::pages(custom::DIRECTIVES, "stream variables"));
     all.extend(fairlead_conf::pages(custom::SET, "stream variables"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
+    all.extend(fairlead_conf::pages(rates::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(udp::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(health_check::DIRECTIVES, "stream health check"));
     all.extend(fairlead_conf::pages(health::MATCH_STREAM_DIRECTIVES, "stream health check"));

@@ -22,6 +22,7 @@ mod phases;
 mod plan;
 mod preread;
 mod proxy;
+mod rates;
 mod realip;
 mod record;
 mod returns;

@@ -8,7 +8,7 @@ use crate::outcomes::Outcomes;
 use crate::servers::Places;
 use crate::target::{self, Target};
 use crate::variables::{Variable, compile};
-use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, settings, udp};
+use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, rates, settings, udp};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Diagnostic, Template, Word};
 use fairlead_core::health::{Check, Kind, Match};
@@ -65,6 +65,7 @@ pub(crate) struct Server {
     pub preread: preread::Settings,
     pub session: settings::Session,
     pub proxy: proxy::Settings,
+    pub rates: rates::Rates,
     pub udp: udp::Settings,
     pub error_log: ErrorLog,
     pub access_logs: Vec<Access>,
@@ -332,6 +333,7 @@ impl<'a> Planner<'a> {
         let access_logs: Vec<Access> = logs.filter_map(|built| self.report(built)).collect();
         let error_log = self.build.logs.error_log(&server.error_logs.0);
         let error_log = self.report(error_log.map_err(|error| Diagnostic::general(error.to_string())))?;
+        let rates = self.report(rates::Rates::build(&server.rates, self.build.cx))?;
         let names = self.report(server.names.settings(self.build))?;
         let resolver = names.map(|settings| self.resolver(settings));
         let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build)?;
@@ -342,6 +344,7 @@ impl<'a> Planner<'a> {
             || bind.iter().flat_map(bind::Bind::variables).any(|variable| self.plan.customs.want_local(*variable))
             || access_logs.iter().flat_map(Access::variables).any(|variable| self.plan.customs.want_local(variable))
             || server.sets.iter().any(|set| self.wants_local(&set.value))
+            || rates.variables().any(|variable| self.plan.customs.want_local(*variable))
             || self.content_wants_local(&content);
         Some(Server {
             name: first_name(server).into(),
@@ -349,6 +352,7 @@ impl<'a> Planner<'a> {
             preread: server.preread.clone(),
             session: server.session.clone(),
             proxy: server.proxy.clone(),
+            rates,
             udp: server.udp.clone(),
             error_log,
             access_logs,

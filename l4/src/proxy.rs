@@ -198,15 +198,6 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
               check; their log line says so, and their status stays 200.",
         set: |proxy, given| given.flag(0).map(|on| proxy.session_drop = on),
     },
-    Directive {
-        name: "proxy_buffer_size",
-        contexts: STREAM.or(SERVER),
-        args: Args::exactly(&[Value::Size], "size"),
-        repeat: Repeat::Once,
-        default: Some("16k"),
-        doc: "Accepted, no effect: sessions read through one buffer of their worker, of 64k.",
-        set: |_, given| given.size(0).map(|_| ()),
-    },
 ];
 
 fn count(given: &Given<'_>) -> Result<u32, Diagnostic> {

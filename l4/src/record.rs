@@ -10,7 +10,7 @@ use crate::worker::{Entry, Worker};
 use fairlead_core::clock::Tick;
 use fairlead_core::limit::Held;
 use fairlead_core::log::Level;
-use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader};
+use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader, Relay};
 use fairlead_core::upstream::Peer;
 use std::fmt;
 use std::io;
@@ -126,6 +126,16 @@ impl Record {
     /// Bytes from and to the last peer tried.
     pub fn peer_bytes(&self) -> (u64, u64) {
         self.attempts.last().map_or((0, 0), |attempt| (attempt.received, attempt.sent))
+    }
+
+    /// Takes over what a relay has counted so far; `received` bytes came before it.
+    pub fn account(&mut self, received: u64, relay: &Relay<'_>) {
+        self.received = received + relay.from_client();
+        self.sent = relay.to_client();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.sent = relay.to_peer();
+            attempt.received = relay.from_peer();
+        }
     }
 
     /// Fixes the time of the last attempt.

@@ -21,8 +21,8 @@ use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{
-    Address, Direction, ListenerKey, ProxyHeader, ProxyProtocolError, Relayed, Step, Stream, Tunnel,
-    parse_proxy_header, write_proxy_v1, write_proxy_v2,
+    Address, Direction, End, ListenerKey, ProxyHeader, ProxyProtocolError, Stream, Tunnel, parse_proxy_header,
+    write_proxy_v1, write_proxy_v2,
 };
 use fairlead_core::worker::{Door, Passed, Scratch, Ticket, next_connection_number};
 use std::future::{Future, poll_fn};
@@ -289,26 +289,26 @@ impl Session {
         self.record.received += self.early.len() as u64;
         let to_peer = self.greeting();
         let record = &mut self.record;
-        let proxy = &record.entry.server.proxy;
+        let (worker, entry) = (record.worker.clone(), record.entry.clone());
         let tunnel = Tunnel {
             client: &self.client,
             peer,
-            scratch: &record.worker.context.scratch,
-            idle: proxy.timeout,
-            half_close: proxy.half_close,
+            scratch: &worker.context.scratch,
+            idle: entry.server.proxy.timeout,
+            half_close: entry.server.proxy.half_close,
+            limits: entry.server.rates.limits(record, tick()),
             to_peer,
             to_client: Vec::new(),
         };
+        let received = record.received;
         let mut relay = pin!(tunnel.run());
         let started = record.attempts.last().map(|attempt| attempt.started);
         let age = |now: Tick| started.map_or(Duration::ZERO, |started| now.since(started));
         let mut first_byte = None;
-        let mut watch = pick.peer().filter(|_| proxy.session_drop).cloned().map(Watch::new);
-        let mut dropped = false;
-        let relayed = poll_fn(|cx| {
+        let mut watch = pick.peer().filter(|_| entry.server.proxy.session_drop).cloned().map(Watch::new);
+        let end = poll_fn(|cx| {
             if watch.as_mut().is_some_and(|watch| watch.poll_lost(cx)) {
-                dropped = true;
-                return Poll::Ready(relay.abandon());
+                return Poll::Ready(None);
             }
             let relayed = relay.as_mut().poll(cx);
             if first_byte.is_none() && relay.from_peer() > 0 {
@@ -316,22 +316,22 @@ impl Session {
                 first_byte = Some(took);
                 pick.first_byte(took);
             }
-            relayed
+            while let Some((direction, error)) = relay.take_fault() {
+                record.account(received, &relay);
+                log_fault(record, direction, &error);
+            }
+            relayed.map(|relayed| Some(relayed.end))
         })
         .await;
-        let client_has_ended = relay.client_has_ended();
-        record.received += relayed.from_client;
-        record.sent += relayed.to_client;
+        record.account(received, &relay);
         if let Some(attempt) = record.current() {
-            attempt.sent += relayed.to_peer;
-            attempt.received += relayed.from_peer;
             attempt.first_byte = first_byte;
             pick.count(attempt.sent, attempt.received);
             pick.last_byte(age(tick()));
         }
-        match dropped {
-            true => record.log(Level::Warn, "proxying connection", format_args!("{LOST}")),
-            false => log_end(record, &relayed, client_has_ended),
+        match end {
+            Some(end) => log_end(record, &end),
+            None => record.log(Level::Warn, "proxying connection", format_args!("{LOST}")),
         }
     }
 
@@ -402,31 +402,42 @@ async fn header(
     Err(HeaderProblem::Broken)
 }
 
+/// A side broke its connection. What clients do is worth a line only to who asks for it.
+fn log_fault(record: &Record, direction: Direction, error: &io::Error) {
+    let (usual, action) = match direction {
+        Direction::ToPeer => (Level::Info, "proxying and reading from client"),
+        Direction::ToClient => (Level::Error, "proxying and reading from upstream"),
+    };
+    record.log(level(error, usual), action, format_args!("recv() failed {}", OsError(error)));
+}
+
 /// How the relay ended, in nginx's words. A connected session is never an error of the gateway.
-fn log_end(record: &Record, relayed: &Relayed, client_has_ended: bool) {
-    let Some((direction, error)) = &relayed.error else {
-        if record.wants(Level::Info) {
-            let who = if client_has_ended { "client" } else { "upstream" };
-            let (received, sent) = record.peer_bytes();
-            record.note(format_args!(
-                "{who} disconnected, bytes from/to client:{}/{}, bytes from/to upstream:{received}/{sent}",
-                record.received, record.sent
-            ));
+fn log_end(record: &Record, end: &End) {
+    let (error, usual, action) = match end {
+        End::Closed(direction) => return log_closed(record, *direction),
+        End::TimedOut => {
+            let message = format_args!("connection timed out (110: Connection timed out)");
+            return record.log(Level::Info, "proxying connection", message);
         }
+        End::Failed(Direction::ToPeer, error) => (error, Level::Error, "proxying and sending to upstream"),
+        End::Failed(Direction::ToClient, error) => (error, Level::Info, "proxying and sending to client"),
+    };
+    record.log(level(error, usual), action, format_args!("send() failed {}", OsError(error)));
+}
+
+fn log_closed(record: &Record, direction: Direction) {
+    if !record.wants(Level::Info) {
         return;
-    };
-    if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() {
-        let message = format_args!("connection timed out (110: Connection timed out)");
-        return record.log(Level::Info, "proxying connection", message);
     }
-    // What clients do is worth a line only to who asks for it.
-    let (usual, call, action) = match (direction, relayed.step) {
-        (Direction::ToPeer, Step::Read) => (Level::Info, "recv()", "proxying and reading from client"),
-        (Direction::ToPeer, Step::Write) => (Level::Error, "send()", "proxying and sending to upstream"),
-        (Direction::ToClient, Step::Read) => (Level::Error, "recv()", "proxying and reading from upstream"),
-        (Direction::ToClient, Step::Write) => (Level::Info, "send()", "proxying and sending to client"),
+    let who = match direction {
+        Direction::ToPeer => "client",
+        Direction::ToClient => "upstream",
     };
-    record.log(level(error, usual), action, format_args!("{call} failed {}", OsError(error)));
+    let (received, sent) = record.peer_bytes();
+    record.note(format_args!(
+        "{who} disconnected, bytes from/to client:{}/{}, bytes from/to upstream:{received}/{sent}",
+        record.received, record.sent
+    ));
 }
 
 fn unspecified(address: &Address) -> bool {

@@ -1,7 +1,7 @@
 //! What `stream { … }` says, level by level, before anything is resolved,
 //! opened or bound: `plan` compiles it.
 
-use crate::{custom, health_check, listen, phases, preread, proxy, servers, udp};
+use crate::{custom, health_check, listen, phases, preread, proxy, rates, servers, udp};
 use fairlead_conf::{Span, Word};
 use fairlead_core::log::{AccessLogs, ErrorLogs, FileCaching, Formats};
 use fairlead_core::resolver::ResolverSettings;
@@ -38,6 +38,7 @@ pub(crate) struct Server {
     pub sets: custom::Sets,
     pub session: Session,
     pub proxy: proxy::Settings,
+    pub rates: rates::Settings,
     pub udp: udp::Settings,
     pub names: ResolverSettings,
     pub error_logs: ErrorLogs,

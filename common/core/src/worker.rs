@@ -7,6 +7,7 @@ pub use handover::{Door, Handover, Passed};
 
 use crate::limit::Held;
 use crate::log::Writer;
+use crate::net::Pipes;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -222,6 +223,8 @@ impl Drop for Ticket {
 pub struct Scratch {
     read: RefCell<Box<[u8]>>,
     flat: RefCell<Vec<u8>>,
+    /// Buffers in the kernel; what is stuck in one may stay there.
+    pub pipes: Pipes,
 }
 
 /// Size of the buffer that every read of the worker goes through.
@@ -229,7 +232,11 @@ pub const READ_BUFFER: usize = 64 * 1024;
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { read: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()), flat: RefCell::default() }
+        Scratch {
+            read: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            flat: RefCell::default(),
+            pipes: Pipes::default(),
+        }
     }
 }
 

@@ -7,8 +7,7 @@ use crate::proxy::Proxy;
 use crate::proxy::pool::PeerConnection;
 use crate::respond;
 use fairlead_core::log::{Level, OsError};
-use fairlead_core::net::{Direction, Tunnel};
-use std::io;
+use fairlead_core::net::{End, Limits, Tunnel};
 
 /// `early` came from the peer behind its head.
 pub(super) async fn run(
@@ -30,10 +29,13 @@ pub(super) async fn run(
         scratch: &worker.context.scratch,
         idle: proxy.read_timeout,
         half_close: false,
+        limits: Limits::default(),
         to_peer: from_client,
         to_client: early,
     };
-    let relayed = Box::pin(tunnel.run()).await;
+    let mut relay = Box::pin(tunnel.run());
+    let relayed = relay.as_mut().await;
+    let fault = relay.take_fault();
     client.sent += relayed.to_client;
     exchange.body_bytes_sent = relayed.to_client;
     exchange.request_length += relayed.from_client;
@@ -44,17 +46,19 @@ pub(super) async fn run(
         let age = fairlead_core::clock::tick().since(attempt.started);
         attempt.response_time = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     }
-    match relayed.error {
-        Some((Direction::ToClient, error)) if error.kind() == io::ErrorKind::TimedOut => {
+    let error = match (relayed.end, fault) {
+        (End::TimedOut, _) => {
             exchange.log(
                 Level::Info,
                 format_args!("upstream timed out (110: Connection timed out) while proxying upgraded connection"),
             );
+            None
         }
-        Some((_, error)) => {
-            exchange.log(Level::Info, format_args!("{:#} while proxying upgraded connection", OsError(&error)));
-        }
-        None => {}
+        (End::Failed(_, error), _) => Some(error),
+        (End::Closed(_), fault) => fault.map(|(_, error)| error),
+    };
+    if let Some(error) = error {
+        exchange.log(Level::Info, format_args!("{:#} while proxying upgraded connection", OsError(&error)));
     }
     exchange.completed = true;
     Ended::Sent(After::Close)

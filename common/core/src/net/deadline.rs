@@ -40,6 +40,10 @@ impl Deadline {
         self.at = NEVER;
     }
 
+    pub fn is_set(&self) -> bool {
+        self.wait.is_some() || self.at != NEVER
+    }
+
     /// Ready when the deadline has passed. Poll it in every poll of the task that waits.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
         if self.at == NEVER && self.wait.is_none() {

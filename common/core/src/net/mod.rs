@@ -20,6 +20,6 @@ pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
 };
 pub use reactor::spawn;
-pub use relay::{Direction, Relay, Relayed, Step, Tunnel, relay};
+pub use relay::{Direction, End, Limits, Pipes, Rate, Relay, Relayed, Tunnel, pipes_refused};
 pub use stream::Stream;
 pub use tlv::Tlv;

@@ -1,19 +1,24 @@
 //! Copies both directions of two streams until both ended.
 //!
-//! One future, no task and no buffer of its own while nothing is stuck: bytes
-//! go through the worker's shared buffer, and only what the other side does not
-//! take at once is kept, no more than one read of it. A direction with such a
-//! rest reads nothing until the rest is out. A worker that drains does not end
-//! a relay: whoever stops the process decides when.
+//! One future, no task, and neither buffer nor pipe of its own while nothing is
+//! stuck: [`flow`] moves one direction's bytes, [`pipes`] lends what a stream of
+//! them goes through, [`rate`] says when a limited direction rests. A worker
+//! that drains does not end a relay: whoever stops the process decides when.
 
-use crate::net::stream::is_transient;
+mod flow;
+mod pipes;
+mod rate;
+
+pub use pipes::{Pipes, pipes_refused};
+pub use rate::Rate;
+
 use crate::net::{Deadline, Stream};
-use crate::worker::{Context as Worker, Scratch};
+use crate::worker::{READ_BUFFER, Scratch};
+use flow::{Flow, Way};
 use std::future::Future;
 use std::io;
-use std::mem::take;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +27,18 @@ pub enum Direction {
     ToClient,
 }
 
-/// Which half of copying failed: `ToPeer` and `Read` is the client's fault, `ToPeer` and `Write` the peer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Read,
-    Write,
+/// How a relay ended.
+#[derive(Debug)]
+pub enum End {
+    /// This direction's source has ended and all it sent is out; with half-closing, it was the last one.
+    Closed(Direction),
+    /// Its destination does not take bytes any more.
+    Failed(Direction, io::Error),
+    /// Nothing moved for the idle time.
+    TimedOut,
 }
 
-/// How a relay ended.
+/// What a relay did.
 #[derive(Debug)]
 pub struct Relayed {
     /// Bytes written to the peer, those that were pending at the start included.
@@ -40,18 +49,24 @@ pub struct Relayed {
     pub from_client: u64,
     /// Bytes the relay itself read from the peer.
     pub from_peer: u64,
-    /// The direction that failed, or the idle timeout (`TimedOut` without an OS error; the
-    /// direction means nothing then).
-    pub error: Option<(Direction, io::Error)>,
-    /// What failed in that direction.
-    pub step: Step,
+    pub end: End,
 }
 
-/// Copies until both directions have ended, one failed, or nothing moved for `idle`.
-/// With `half_close` false, the end of either direction ends the relay once its bytes are out.
-pub async fn relay(client: &Stream, peer: &Stream, context: &Worker, idle: Duration, half_close: bool) -> Relayed {
-    let scratch = &context.scratch;
-    Tunnel { client, peer, scratch, idle, half_close, to_peer: Vec::new(), to_client: Vec::new() }.run().await
+/// What each direction may hold and how fast it may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes read at once, and so the most a direction holds in our memory. A direction that streams may
+    /// have sixteen times as much in a pipe.
+    pub buffer: usize,
+    pub to_peer: Option<Rate>,
+    pub to_client: Option<Rate>,
+}
+
+impl Default for Limits {
+    /// Reads of what fits the first cache level beside what the kernel needs of it; no rates.
+    fn default() -> Limits {
+        Limits { buffer: 16 << 10, to_peer: None, to_client: None }
+    }
 }
 
 /// Two connected streams, and what to do with them.
@@ -59,10 +74,11 @@ pub struct Tunnel<'a> {
     pub client: &'a Stream,
     pub peer: &'a Stream,
     pub scratch: &'a Scratch,
-    /// How long nothing may move in either direction.
+    /// How long nothing may move in either direction; a direction that rests for its rate stops this clock.
     pub idle: Duration,
     /// Whether the end of one direction leaves the other one open.
     pub half_close: bool,
+    pub limits: Limits,
     /// Bytes to send before anything that is read: what the client sent early.
     pub to_peer: Vec<u8>,
     /// The same the other way.
@@ -70,7 +86,8 @@ pub struct Tunnel<'a> {
 }
 
 impl<'a> Tunnel<'a> {
-    /// Copies until both directions have ended, one failed, or nothing moved for `idle`.
+    /// Copies until both directions have ended, one cannot go on, or nothing moved for `idle`.
+    /// Without `half_close`, the end of either direction ends the relay once its bytes are out.
     pub fn run(self) -> Relay<'a> {
         let mut deadline = Deadline::default();
         deadline.set(self.idle);
@@ -80,9 +97,10 @@ impl<'a> Tunnel<'a> {
             scratch: self.scratch,
             idle: self.idle,
             half_close: self.half_close,
+            buffer: self.limits.buffer.clamp(1, READ_BUFFER),
             deadline,
-            to_peer: Flow::new(self.to_peer),
-            to_client: Flow::new(self.to_client),
+            to_peer: Flow::new(self.to_peer, self.limits.to_peer),
+            to_client: Flow::new(self.to_client, self.limits.to_client),
         }
     }
 }
@@ -94,33 +112,10 @@ pub struct Relay<'a> {
     scratch: &'a Scratch,
     idle: Duration,
     half_close: bool,
+    buffer: usize,
     deadline: Deadline,
     to_peer: Flow,
     to_client: Flow,
-}
-
-/// Bytes of one read: what fits the first cache level beside what the kernel needs of it.
-const STEP: usize = 16 << 10;
-
-/// Reads of one direction in one poll: a bulk transfer lets others run after this many.
-const READS: usize = 8;
-
-/// One direction.
-struct Flow {
-    /// What was read and could not be written, from `sent` on; empty while nothing is stuck.
-    rest: Vec<u8>,
-    sent: usize,
-    state: State,
-    read: u64,
-    written: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The source has ended, the rest is still to be written.
-    Ending,
-    Ended,
 }
 
 impl Future for Relay<'_> {
@@ -128,157 +123,85 @@ impl Future for Relay<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
         let relay = &mut *self;
-        let moved = relay.to_peer.total() + relay.to_client.total();
-        if let Err((step, error)) = relay.to_peer.poll(relay.client, relay.peer, relay.scratch, cx) {
-            return Poll::Ready(relay.outcome(step, Some((Direction::ToPeer, error))));
+        let moved = relay.total();
+        for direction in [Direction::ToPeer, Direction::ToClient] {
+            let (flow, way) = relay.side(direction);
+            if let Err(error) = flow.poll(&way, cx) {
+                return Poll::Ready(relay.outcome(End::Failed(direction, error)));
+            }
+            if relay.ended(direction) {
+                return Poll::Ready(relay.outcome(End::Closed(direction)));
+            }
         }
-        if relay.ended(&relay.to_peer) {
-            return Poll::Ready(relay.outcome(Step::Read, None));
+        if relay.to_peer.rests() || relay.to_client.rests() {
+            relay.deadline.clear();
+            return Poll::Pending;
         }
-        if let Err((step, error)) = relay.to_client.poll(relay.peer, relay.client, relay.scratch, cx) {
-            return Poll::Ready(relay.outcome(step, Some((Direction::ToClient, error))));
-        }
-        if relay.ended(&relay.to_client) {
-            return Poll::Ready(relay.outcome(Step::Read, None));
-        }
-        if moved != relay.to_peer.total() + relay.to_client.total() {
+        if moved != relay.total() || !relay.deadline.is_set() {
             relay.deadline.set(relay.idle);
         }
-        if relay.deadline.poll(cx).is_ready() {
-            let error = io::Error::from(io::ErrorKind::TimedOut);
-            return Poll::Ready(relay.outcome(Step::Read, Some((Direction::ToClient, error))));
-        }
-        Poll::Pending
+        relay.deadline.poll(cx).map(|_| relay.outcome(End::TimedOut))
     }
 }
 
 impl Relay<'_> {
+    /// Bytes read from the client so far.
+    pub fn from_client(&self) -> u64 {
+        self.to_peer.read()
+    }
+
     /// Bytes read from the peer so far.
     pub fn from_peer(&self) -> u64 {
-        self.to_client.read
+        self.to_client.read()
     }
 
-    /// What has been moved so far, for who ends the relay before it has ended.
-    pub fn abandon(&self) -> Relayed {
-        self.outcome(Step::Read, None)
+    /// Bytes written to the peer so far.
+    pub fn to_peer(&self) -> u64 {
+        self.to_peer.written()
     }
 
-    /// Whether the client has sent its last byte.
-    pub fn client_has_ended(&self) -> bool {
-        self.to_peer.state != State::Open
+    /// Bytes written to the client so far.
+    pub fn to_client(&self) -> u64 {
+        self.to_client.written()
     }
 
-    /// Whether the relay is over, `flow` having just been polled.
-    fn ended(&self, flow: &Flow) -> bool {
-        match self.half_close {
-            true => self.to_peer.state == State::Ended && self.to_client.state == State::Ended,
-            false => flow.state == State::Ended,
-        }
+    /// The error that a source ended with, once, and the direction it was the source of. Otherwise such an
+    /// end is like any other: what was read before it still goes out.
+    pub fn take_fault(&mut self) -> Option<(Direction, io::Error)> {
+        let to_peer = self.to_peer.take_fault().map(|error| (Direction::ToPeer, error));
+        to_peer.or_else(|| self.to_client.take_fault().map(|error| (Direction::ToClient, error)))
     }
 
-    fn outcome(&self, step: Step, error: Option<(Direction, io::Error)>) -> Relayed {
-        Relayed {
-            to_peer: self.to_peer.written,
-            to_client: self.to_client.written,
-            from_client: self.to_peer.read,
-            from_peer: self.to_client.read,
-            error,
-            step,
-        }
-    }
-}
-
-impl Flow {
-    fn new(pending: Vec<u8>) -> Flow {
-        Flow { rest: pending, sent: 0, state: State::Open, read: 0, written: 0 }
+    fn side(&mut self, direction: Direction) -> (&mut Flow, Way<'_>) {
+        let (flow, from, to) = match direction {
+            Direction::ToPeer => (&mut self.to_peer, self.client, self.peer),
+            Direction::ToClient => (&mut self.to_client, self.peer, self.client),
+        };
+        (flow, Way { from, to, scratch: self.scratch, buffer: self.buffer, half_close: self.half_close })
     }
 
     fn total(&self) -> u64 {
-        self.read + self.written
+        self.from_client() + self.from_peer() + self.to_peer() + self.to_client()
     }
 
-    /// Copies what can be copied now; an error is the end of the relay. Wakes `cx` when there is more to do.
-    fn poll(
-        &mut self,
-        from: &Stream,
-        to: &Stream,
-        scratch: &Scratch,
-        cx: &mut Context<'_>,
-    ) -> Result<(), (Step, io::Error)> {
-        for _ in 0..READS {
-            if self.state == State::Ended {
-                return Ok(());
-            }
-            match self.poll_flush(to, cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(flushed) => flushed.map_err(|error| (Step::Write, error))?,
-            }
-            if self.state == State::Ending {
-                // Told once and for all; when nobody waits for it any more the sockets are closed anyway.
-                to.shutdown_write();
-                self.state = State::Ended;
-                return Ok(());
-            }
-            match self.poll_copy(from, to, scratch, cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(copied) => copied?,
-            }
+    /// Whether the relay is over, this direction having just been polled.
+    fn ended(&self, polled: Direction) -> bool {
+        let (to_peer, to_client) = (self.to_peer.has_ended(), self.to_client.has_ended());
+        match polled {
+            _ if self.half_close => to_peer && to_client,
+            Direction::ToPeer => to_peer,
+            Direction::ToClient => to_client,
         }
-        cx.waker().wake_by_ref();
-        Ok(())
     }
 
-    /// One read and one attempt to pass it on.
-    fn poll_copy(
-        &mut self,
-        from: &Stream,
-        to: &Stream,
-        scratch: &Scratch,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), (Step, io::Error)>> {
-        ready!(from.poll_read_ready(cx)).map_err(|error| (Step::Read, error))?;
-        scratch.with_read(|buffer| {
-            let bytes = match from.try_read(buffer.get_mut(..STEP).unwrap_or_default()) {
-                Ok(0) => {
-                    self.state = State::Ending;
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(count) => buffer.get(..count).unwrap_or_default(),
-                // The next round asks for readiness again, and waits.
-                Err(error) if is_transient(&error) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err((Step::Read, error))),
-            };
-            self.read += bytes.len() as u64;
-            let taken = match to.try_write(bytes) {
-                Ok(taken) => taken,
-                Err(error) if is_transient(&error) => 0,
-                Err(error) => return Poll::Ready(Err((Step::Write, error))),
-            };
-            self.written += taken as u64;
-            self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// Ready when nothing is left over.
-    fn poll_flush(&mut self, to: &Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.rest.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            ready!(to.poll_write_ready(cx))?;
-            match to.try_write(rest) {
-                Ok(taken) => {
-                    self.sent += taken;
-                    self.written += taken as u64;
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+    fn outcome(&self, end: End) -> Relayed {
+        Relayed {
+            to_peer: self.to_peer(),
+            to_client: self.to_client(),
+            from_client: self.from_client(),
+            from_peer: self.from_peer(),
+            end,
         }
-        if self.sent > 0 {
-            // An idle session owns no buffer.
-            drop(take(&mut self.rest));
-            self.sent = 0;
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::net::Address;
 use crate::net::reactor::{Events, Watch};
 // Straight system calls: libc's are cancellation points, which a process with threads pays for.
 use rustix::net as raw;
+use rustix::pipe::{SpliceFlags, splice};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -17,6 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 pub struct Stream {
     // Dropped first: the reactor forgets the socket before its number can be another's.
@@ -178,7 +181,7 @@ impl Stream {
         read
     }
 
-    /// The same for a call that writes.
+    /// The same for a call that writes; also with 0 where fewer mean nothing.
     fn writing(&self, size: usize, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
         if !self.watch.events().has(Events::WRITABLE) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -190,6 +193,25 @@ impl Stream {
             _ => {}
         }
         written
+    }
+
+    /// Moves up to `most` bytes that are there into `pipe`; 0 is the end. The pipe must be empty: one that
+    /// is full looks like a socket without bytes. Only `WouldBlock` says that the socket is drained: a pipe
+    /// holds so many pieces, however small, so a short count says nothing.
+    ///
+    /// # Errors
+    /// `WouldBlock`, and those of `splice`.
+    pub(super) fn try_splice_into(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        self.reading(0, |socket| Ok(splice(socket, None, pipe, None, most, SPLICE)?))
+    }
+
+    /// Moves `count` bytes that `pipe` holds, or as many of them as the socket takes. Nothing is held back
+    /// for bytes that may follow (`SPLICE_F_MORE`): they may not.
+    ///
+    /// # Errors
+    /// `WouldBlock`, and those of `splice`.
+    pub(super) fn try_splice_from(&self, pipe: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
+        self.writing(0, |socket| Ok(splice(pipe, None, socket, None, count, SPLICE)?))
     }
 
     /// Whether the other side has closed or broken the connection; looks without taking bytes.
