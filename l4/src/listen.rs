@@ -81,9 +81,6 @@ fn parse(given: &Given<'_>) -> Result<Listen, Diagnostic> {
             tcp_only = tcp_only.or(Some((index, name)));
         }
     }
-    if listen.protocol == Protocol::Udp && listen.address.text.starts_with("unix:") {
-        return Err(given.error(0, "\"udp\" on a unix domain socket is known to nginx, not built in fairlead yet"));
-    }
     match tcp_only {
         Some((index, name)) if listen.protocol == Protocol::Udp => {
             Err(given.error(index, format!("\"listen\" directive \"{name}\" parameter is incompatible with \"udp\"")))

@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub entry: Rc<Entry>,
     /// `None` for a client on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// Then the name of its socket, if it has one.
+    pub client_path: Option<Box<str>>,
     /// Who really connected, where `client` is what a PROXY header says.
     pub forwarder: Option<Forwarder>,
     /// Its places in the zones of `limit_conn`.
@@ -89,6 +91,7 @@ impl Record {
             worker,
             entry,
             client: None,
+            client_path: None,
             forwarder: None,
             held: Vec::new(),
             limit_status: None,
@@ -197,7 +200,7 @@ impl fmt::Display for Scene<'_> {
         write!(f, ", {}client: ", record.udp())?;
         match record.client {
             Some(client) => write!(f, "{}", client.ip())?,
-            None => f.write_str("unix:")?,
+            None => write!(f, "unix:{}", record.client_path.as_deref().unwrap_or_default())?,
         }
         write!(f, ", server: {}", record.entry.name)?;
         if !record.proxying {

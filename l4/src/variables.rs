@@ -174,9 +174,9 @@ impl Record {
             V::ProxyProtocolServerAddr => return self.header_address(out, |(_, server)| *server, true),
             V::ProxyProtocolServerPort => return self.header_address(out, |(_, server)| *server, false),
             V::ProxyProtocolTlv(tlv) => return self.header.as_ref().is_some_and(|header| tlv.push(header, out)),
-            V::RealipRemoteAddr => address(out, self.connected()),
+            V::RealipRemoteAddr => address(out, self.connected(), self.client_path.as_deref()),
             V::RealipRemotePort => self.connected().iter().for_each(|client| text(out, client.port())),
-            V::RemoteAddr => address(out, self.client),
+            V::RemoteAddr => address(out, self.client, self.client_path.as_deref()),
             V::RemotePort => self.client.iter().for_each(|client| text(out, client.port())),
             V::ServerAddr => match self.local() {
                 Some(local) => text(out, local.ip()),
@@ -242,10 +242,10 @@ impl Record {
     }
 }
 
-fn address(out: &mut Vec<u8>, client: Option<SocketAddr>) {
+fn address(out: &mut Vec<u8>, client: Option<SocketAddr>, path: Option<&str>) {
     match client {
         Some(client) => text(out, client.ip()),
-        None => out.extend_from_slice(b"unix:"),
+        None => text(out, format_args!("unix:{}", path.unwrap_or_default())),
     }
 }
 

@@ -39,6 +39,7 @@ mod udp;
 mod udp_addresses;
 mod udp_bounds;
 mod udp_peers;
+mod unix_datagrams;
 
 fn fairlead() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_fairlead"))

@@ -28,10 +28,6 @@ fn says_what_nginx_says() {
             format!("server {{ listen 9010-9000; {peer} }}"),
             "invalid port range in \"9010-9000\" of the \"listen\" directive",
         ),
-        (
-            format!("server {{ listen unix:/run/a udp; {peer} }}"),
-            "\"udp\" on a unix domain socket is known to nginx, not built in fairlead yet",
-        ),
         ("server { listen 1; proxy_pass nowhere; }".to_owned(), "no port in upstream \"nowhere\""),
         (
             "upstream a { server 127.0.0.1:1; } server { listen 1; proxy_pass a:80; }".to_owned(),

@@ -2,6 +2,7 @@
 //! from the address the client used, several of one size to one receiver as one
 //! (`UDP_SEGMENT`). The system calls, and nothing else.
 
+use crate::udp::stand_ins;
 use fairlead_core::net::Address;
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -115,7 +116,7 @@ impl Batch {
         for ((received, header), name) in self.received.iter_mut().zip(&self.from_clients).zip(&self.names).take(taken)
         {
             let local = if wildcard { destination(&header.msg_hdr) } else { None };
-            received.sender = socket_address(name).map(|client| Sender { client, local });
+            received.sender = socket_address(name, header.msg_hdr.msg_namelen).map(|client| Sender { client, local });
             received.length = header.msg_len as usize;
         }
         Ok(taken)
@@ -271,9 +272,11 @@ unsafe fn receive(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::
 }
 
 #[allow(unsafe_code)]
-fn socket_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+fn socket_address(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
+    // Of a Unix socket without a name the kernel tells nothing at all.
+    let Some(length) = (length as usize).checked_sub(UNIX_HEAD) else { return Some(stand_ins::of(&[])) };
     let name: *const libc::sockaddr_storage = name;
-    // SAFETY: sockaddr_storage is large enough and aligned for both, and the family says which it is.
+    // SAFETY: sockaddr_storage is large enough and aligned for all, and the family says which it is.
     unsafe {
         match i32::from((*name).ss_family) {
             libc::AF_INET => {
@@ -286,9 +289,35 @@ fn socket_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
                 let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
                 Some(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into())
             }
+            libc::AF_UNIX => {
+                let path = (&raw const (*name.cast::<libc::sockaddr_un>()).sun_path).cast::<u8>();
+                let path = std::slice::from_raw_parts(path, length.min(stand_ins::LONGEST));
+                // A path ends with a zero that is no part of it, an abstract name begins with one.
+                let path = if path.first() == Some(&0) { path } else { path.split(|byte| *byte == 0).next()? };
+                Some(stand_ins::of(path))
+            }
             _ => None,
         }
     }
+}
+
+/// Bytes of a Unix socket's address before its name.
+const UNIX_HEAD: usize = std::mem::offset_of!(libc::sockaddr_un, sun_path);
+
+/// A length of zero, which the kernel refuses, when nobody can be reached under the address any more.
+#[allow(unsafe_code)]
+fn write_unix(name: *mut libc::sockaddr_storage, client: &SocketAddrV6) -> usize {
+    stand_ins::with_name(client, |path| {
+        let Some(path) = path.filter(|path| path.len() <= stand_ins::LONGEST) else { return 0 };
+        // SAFETY: sockaddr_storage is large enough and aligned for a sockaddr_un, whose name has room
+        // for the path; nobody reads beyond the length.
+        unsafe {
+            let unix = name.cast::<libc::sockaddr_un>();
+            (*unix).sun_family = libc::AF_UNIX as u16;
+            (&raw mut (*unix).sun_path).cast::<u8>().copy_from_nonoverlapping(path.as_ptr(), path.len());
+        }
+        UNIX_HEAD + path.len()
+    })
 }
 
 /// Fills `name` and gives what a header says of it.
@@ -298,6 +327,7 @@ fn write_name(name: &mut MaybeUninit<libc::sockaddr_storage>, client: SocketAddr
     // SAFETY: sockaddr_storage is large enough and aligned for both; nobody reads beyond the length.
     let length = unsafe {
         match client {
+            SocketAddr::V6(v6) if stand_ins::is_one(&client) => write_unix(name, &v6),
             SocketAddr::V4(v4) => {
                 name.cast::<libc::sockaddr_in>().write(libc::sockaddr_in {
                     sin_family: libc::AF_INET as u16,

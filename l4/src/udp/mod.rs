@@ -16,6 +16,7 @@ mod requests;
 mod room;
 mod session;
 mod settings;
+mod stand_ins;
 mod waiting;
 mod wheel;
 

@@ -8,7 +8,7 @@ use crate::target::{self, Located};
 use crate::udp::batch::{self, BATCH, Batch, Sender};
 use crate::udp::flows::{Id, Key, Verdict};
 use crate::udp::session::{self, End, Session};
-use crate::udp::{Engine, GRACE};
+use crate::udp::{Engine, GRACE, stand_ins};
 use crate::variables::Variable;
 use crate::{pass, phases, returns};
 use fairlead_conf::Template;
@@ -171,10 +171,19 @@ impl Engine {
         let Some(entry) = worker.entry(&self.key) else { return };
         let Some(ticket) = self.admit(&worker, &entry, now) else { return };
         let mut record = Record::new(next_connection_number(), worker, entry, now);
-        record.client = Some(key.client);
+        match stand_ins::path(&key.client) {
+            None => record.client = Some(key.client),
+            Some(path) => record.client_path = Some(path),
+        }
         record.local = key.local.zip(self.key.address.port()).map(Into::into);
         if record.wants(Level::Info) {
-            record.note(format_args!("udp client {} connected to {}", key.client, record.entry.name));
+            match record.client {
+                Some(client) => record.note(format_args!("udp client {client} connected to {}", record.entry.name)),
+                None => {
+                    let path = record.client_path.as_deref().unwrap_or_default();
+                    record.note(format_args!("udp client unix:{path} connected to {}", record.entry.name));
+                }
+            }
         }
         if let Err(status) = phases::enter(&mut record) {
             return record.finish(status, now);
