@@ -12,6 +12,7 @@ mod limits;
 mod pair;
 mod peer;
 mod recorder;
+mod stream;
 mod transcript;
 mod upstream;
 mod variables;

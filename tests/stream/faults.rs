@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use fairlead_harness::{Port, Proxy, TcpPeer, connect, eventually, process, read_exactly, read_line, read_to_end};
-use socket2::SockRef;
+use fairlead_harness::{
+    Port, Proxy, TcpPeer, connect, eventually, process, read_exactly, read_line, read_to_end, reset,
+};
 
 use crate::fairlead;
 
@@ -17,18 +18,14 @@ fn cpu_during(proxy: &Proxy, time: Duration) -> Duration {
     process::cpu_time(worker) - before
 }
 
-fn reset(stream: TcpStream) {
-    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-}
-
 /// A peer for each way to misbehave.
 fn bad_peers() -> [TcpPeer; 4] {
     [
-        TcpPeer::start(reset),
+        TcpPeer::start(|stream| reset(&stream)),
         TcpPeer::start(|mut stream| {
             let _ = stream.write_all(b"half an ans");
             let _ = stream.read(&mut [0; 1]);
-            reset(stream);
+            reset(&stream);
         }),
         TcpPeer::start(|mut stream| {
             // Says that it has finished and goes on reading.
@@ -47,10 +44,10 @@ fn bad_peers() -> [TcpPeer; 4] {
 /// One client of each kind.
 fn bad_clients(proxy: &Proxy) {
     drop(connect(proxy.address()));
-    reset(connect(proxy.address()));
+    reset(&connect(proxy.address()));
     let mut half = connect(proxy.address());
     let _ = half.write_all(b"half a que");
-    reset(half);
+    reset(&half);
     let mut closing = connect(proxy.address());
     let _ = closing.write_all(b"x");
     let _ = closing.shutdown(Shutdown::Write);

@@ -29,7 +29,7 @@ pub use load::{Load, LoadReport};
 pub use ports::Port;
 pub use proxy::Proxy;
 pub use setup::Setup;
-pub use tcp_peer::{TcpPeer, connect, connect_from, read_exactly, read_line, read_to_end};
+pub use tcp_peer::{TcpPeer, connect, connect_from, read_exactly, read_line, read_to_end, reset};
 pub use udp_peer::{UdpClient, UdpPeer};
 pub use wait::{PATIENCE, eventually, eventually_within};
 pub use websocket::WebSocket;

@@ -130,6 +130,11 @@ fn answer_lines(name: &str) -> impl Fn(TcpStream) + Send + Sync + 'static {
     }
 }
 
+/// Breaks a connection with a reset, whoever else holds it too.
+pub fn reset(stream: &TcpStream) {
+    let _ = rustix::net::connect_unspec(stream);
+}
+
 /// Connect, with limits on every read and write.
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
