@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 mod code;
+mod stream_table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
