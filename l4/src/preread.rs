@@ -87,6 +87,8 @@ pub(crate) async fn run(client: &Stream, early: &mut Vec<u8>, record: &mut Recor
         Ok(Err(problem)) => problem,
         Err(_) => Problem::Gone,
     };
+    // It began to say what it wants: the variables exist, and are empty.
+    record.hello = (!early.is_empty()).then(Box::default);
     match problem {
         Problem::Full => {
             record.log(Level::Error, ACTION, format_args!("preread buffer full"));

@@ -43,7 +43,8 @@ pub(crate) struct Record {
     /// Bytes of the client, without its PROXY header, and bytes sent to it.
     pub received: u64,
     pub sent: u64,
-    pub status: Status,
+    /// `None` while it lasts.
+    pub status: Option<Status>,
     /// Proxying has begun: log lines speak of the peer too.
     pub proxying: bool,
     pub attempts: Vec<Attempt>,
@@ -101,7 +102,7 @@ impl Record {
             hello: None,
             received: 0,
             sent: 0,
-            status: Status::Ok,
+            status: None,
             proxying: false,
             attempts: Vec::new(),
             custom: custom::Values::default(),
@@ -175,7 +176,7 @@ impl Record {
     /// The one end of a session: fixes its status, counts it and writes its access log lines.
     pub fn finish(&mut self, status: Status, now: Tick) {
         self.settle(now);
-        self.status = status;
+        self.status = Some(status);
         // Before the client can see the end and come back.
         self.held = Vec::new();
         self.entry.server.outcomes.count(status, self.received, self.sent);

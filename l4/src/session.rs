@@ -352,7 +352,10 @@ impl Session {
         let record = &self.record;
         match problem {
             HeaderProblem::Broken => {
-                let line = self.early.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+                // The first line, or what begins version 2: its signature, version and length.
+                let mut parts = self.early.split(|byte| matches!(byte, b'\r' | b'\n'));
+                let line = parts.next().filter(|line| !line.is_empty());
+                let line = line.or(self.early.get(..16)).unwrap_or(&self.early);
                 let shown = line.escape_ascii();
                 record.log(Level::Error, ACTION, format_args!("broken header: \"{shown}\""));
                 Err(Status::BadRequest)

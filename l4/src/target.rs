@@ -148,7 +148,7 @@ fn dynamic(record: &Record, text: &str, now: Tick) -> Result<Located, Status> {
         Ok(Destination::Name { host, port }) => Ok(Located::Name { host, port }),
         Err(problem) => {
             let shown = if problem == NO_PORT { text.trim_end_matches(':') } else { text };
-            record.log(Level::Error, CONNECTING, format_args!("{problem} in upstream \"{shown}\""));
+            record.log(Level::Error, "", format_args!("{problem} in upstream \"{shown}\""));
             Err(Status::InternalError)
         }
     }

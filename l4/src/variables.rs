@@ -187,7 +187,10 @@ impl Record {
             V::SslPrereadAlpnProtocols => return self.hello(out, |hello| &hello.alpn),
             V::SslPrereadProtocol => return self.hello(out, |hello| hello.protocol().as_bytes()),
             V::SslPrereadServerName => return self.hello(out, |hello| &hello.server_name),
-            V::Status => text(out, self.status.code()),
+            V::Status => match self.status {
+                Some(status) => text(out, status.code()),
+                None => out.extend_from_slice(b"000"),
+            },
             V::TimeIso8601 => push_time_iso8601(out),
             V::TimeIso8601Ms => iso8601_ms(out),
             V::TimeLocal => push_time_local(out),
