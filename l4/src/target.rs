@@ -261,7 +261,7 @@ pub(crate) async fn resolve(record: &Record, host: &str, port: u16) -> Result<Ca
     let worker = &record.worker;
     let resolver = record.entry.server.resolver.and_then(|index| worker.resolvers.get(index));
     let Some(resolver) = resolver else {
-        record.log(Level::Error, CONNECTING, format_args!("no resolver defined to resolve {host}"));
+        record.log(Level::Error, "", format_args!("no resolver defined to resolve {host}"));
         return Err(Status::InternalError);
     };
     match resolver.lookup(host).await {
