@@ -117,3 +117,31 @@ fn max_conns_sends_the_rest_elsewhere() {
     drop(held);
     eventually("released sessions make room", || ask(&proxy, "127.0.0.1") == "a");
 }
+
+#[test]
+fn random_reaches_everyone_and_two_choices_avoid_the_busy() {
+    let peers = ["a", "b", "c"].map(TcpPeer::named);
+    let mut setup = fairlead().workers(1);
+    for (name, peer) in ["a", "b", "c"].iter().zip(&peers) {
+        setup = setup.set(name, peer.address());
+    }
+    let proxy = setup.stream(
+        "upstream any { random; server {a}; server {b}; server {c}; }
+         upstream two { random two least_conn; server {a}; server {b}; }
+         server { listen 127.0.0.1:{port}; proxy_pass any; }
+         server { listen 127.0.0.1:{port_two}; proxy_pass two; }",
+    );
+    let found = count((0..60).map(|_| ask(&proxy, "127.0.0.1")));
+    assert_eq!(found.len(), 3, "{found:?}");
+    // Both are drawn each time, and the one with fewer sessions is taken.
+    let sessions: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(proxy.port("port_two"));
+            writeln!(stream, "hi").unwrap();
+            let name = read_line(&stream);
+            (stream, name)
+        })
+        .collect();
+    let shares = count(sessions.iter().map(|(_, name)| name.clone()));
+    assert!(shares.values().all(|share| *share == 10), "{shares:?}");
+}

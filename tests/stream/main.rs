@@ -5,10 +5,12 @@
 
 use fairlead_harness::Setup;
 
+mod accepted;
 mod access;
 mod access_log;
 mod balance;
 mod bulk;
+mod checks;
 mod drain;
 mod faults;
 mod geo;
@@ -40,6 +42,7 @@ mod udp_addresses;
 mod udp_bounds;
 mod udp_peers;
 mod unix_datagrams;
+mod variables;
 
 fn fairlead() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_fairlead"))

@@ -169,3 +169,19 @@ fn mistakes_are_told_in_nginx_words() {
         assert!(!sound && said.contains(message), "{text}: {said}");
     }
 }
+
+#[test]
+fn the_port_of_who_really_connected_is_there() {
+    let peer = TcpPeer::named("a");
+    let proxy = fairlead().set("peer", peer.address()).stream(
+        "log_format ports '$realip_remote_port $remote_port';
+         server { listen 127.0.0.1:{port} proxy_protocol; proxy_pass {peer}; set_real_ip_from 127.0.0.1;
+                  access_log {dir}/access.log ports; }",
+    );
+    let mut stream = connect(proxy.address());
+    let own = stream.local_addr().unwrap().port();
+    stream.write_all(&[HEADER, b"hi\n"].concat()).unwrap();
+    assert_eq!(read_line(&stream), "a: hi");
+    drop(stream);
+    assert_eq!(proxy.access_lines(1), [format!("{own} 40000")]);
+}
