@@ -56,7 +56,8 @@ fn story(arguments: &[&str]) -> String {
     });
     doomed.kill();
     // With JSON asked for it succeeds whatever happens, and says it in there.
-    (first.wait(), second.wait());
+    first.wait();
+    second.wait();
     let fails = |client: &Service| client.output().contains("\"error\"");
     assert!(fails(&first), "the client of a dead server: {}", first.output());
     assert!(!fails(&second), "the other one: {}", second.output());

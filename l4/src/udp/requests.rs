@@ -175,6 +175,8 @@ impl Engine {
             None => record.client = Some(key.client),
             Some(path) => record.client_path = Some(path),
         }
+        // For a session that goes no further; one that does counts as it sends.
+        record.received = bytes.len() as u64;
         record.local = key.local.zip(self.key.address.port()).map(Into::into);
         if record.wants(Level::Info) {
             match record.client {
@@ -211,7 +213,6 @@ impl Engine {
     /// `return`: the session is this one exchange.
     fn answer(&self, text: &Template<Variable>, key: &Key, bytes: &[u8], mut record: Record) {
         let (mut answer, now) = (Vec::new(), tick());
-        record.received += bytes.len() as u64;
         record.render(text, now, &mut answer);
         let to = Sender { client: key.client, local: key.local };
         let sent = match answer.is_empty() {
@@ -248,9 +249,10 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, key: Key, session: Session, datagrams: &[&[u8]], now: Tick) {
+    fn start(&mut self, key: Key, mut session: Session, datagrams: &[&[u8]], now: Tick) {
         let limits = session::limits(&session.record.entry.server);
         let link = session.link;
+        session.record.received = 0;
         let id = match self.flows.open(key, limits, session, now) {
             Ok(id) => id,
             // Room was made for it, but a reload has lowered the bound while its name was resolved.

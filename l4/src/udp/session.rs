@@ -201,6 +201,17 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     record.finish(status, now);
 }
 
+/// nginx's line about it, for who asks for such lines.
+fn note_connected(record: &Record, socket: Option<&Socket>) {
+    if !record.wants(Level::Info) {
+        return;
+    }
+    let local = socket.and_then(|socket| socket.local_addr().ok()).and_then(|local| local.as_socket());
+    if let (Some(local), Some(attempt)) = (local, record.attempts.last()) {
+        record.note(format_args!("udp proxy {local} connected to {}", attempt.peer.as_str()));
+    }
+}
+
 fn connect(
     record: &mut Record,
     candidates: &mut Candidates,
@@ -219,6 +230,7 @@ fn connect(
                     attempt.connect = Some(Duration::ZERO);
                 }
                 pick.connected(Duration::ZERO);
+                note_connected(record, links.socket(link));
                 return Ok((link, pick));
             }
             Err(Failure::Local(call, error)) => {

@@ -173,11 +173,18 @@ fn tell(story: &Story, scene: Scene) -> String {
         let line = line.replace(&format!(":{} pp", address.port()), ":PORT pp");
         let _ = writeln!(text, "  log {}", without_times(&named(&line)));
     }
-    for line in errors().lines().filter(|line| line.contains(": *")) {
+    let errors = errors();
+    let mut lines: Vec<String> = Vec::new();
+    for line in errors.lines().filter(|line| line.contains(": *")) {
         let level = line.split(['[', ']']).nth(1).unwrap_or_default();
         let message = line.split_once(": *").and_then(|(_, rest)| rest.split_once(' ')).map_or(line, |(_, rest)| rest);
-        let _ = writeln!(text, "  error {level}: {}", named(message));
+        lines.push(format!("  error {level}: {}\n", named(message)));
     }
+    // So are the lines of two sessions at once.
+    if story.sessions > 1 {
+        lines.sort_unstable();
+    }
+    text.extend(lines);
     text
 }
 
