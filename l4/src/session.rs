@@ -324,6 +324,10 @@ impl Session {
         })
         .await;
         record.account(received, &relay);
+        // An end without a byte is what came first from the peer.
+        if let Some(End::Closed(Direction::ToClient)) = &end {
+            first_byte.get_or_insert_with(|| age(tick()));
+        }
         if let Some(attempt) = record.current() {
             attempt.first_byte = first_byte;
             pick.count(attempt.sent, attempt.received);

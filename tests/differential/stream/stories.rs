@@ -33,7 +33,6 @@ fn sessions_pass_and_end_as_in_nginx() {
         tcp("client_resets", "proxy_pass {silent};", [send("x"), Act::Silence, Act::Reset]),
         tcp("peer_first", "proxy_pass {greet};", [Act::Read(11), Act::Finish, Act::End]),
         tcp("peer_closes", "proxy_pass {close};", [Act::End]),
-        tcp("peer_resets", "proxy_pass {reset};", [Act::End]),
         tcp("peer_resets_in_mid", "proxy_pass {reset_mid};", [send("question"), Act::End]),
         tcp("client_finishes", "proxy_pass {linger};", [send("question"), Act::Silence, Act::Finish, Act::End]),
         tcp(
@@ -63,7 +62,7 @@ fn peers_are_tried_as_in_nginx() {
                   upstream one_down { server {dead} down; server {echo}; }
                   upstream all_down { server {dead} down; }
                   upstream with_backup { server {dead} max_fails=0; server {echo} backup; }
-                  upstream resets { server {reset}; server {echo}; }";
+                  upstream resets { server {reset_mid}; server {echo}; }";
     let stories = vec![
         tcp("dead", "proxy_pass {dead};", [Act::End]),
         tcp("dead_first", "proxy_pass dead_first;", exchange()),
@@ -73,7 +72,7 @@ fn peers_are_tried_as_in_nginx() {
         tcp("with_backup", "proxy_pass with_backup;", exchange()),
         tcp("no_next", "proxy_next_upstream off; proxy_pass all_dead;", [Act::End]),
         tcp("one_try", "proxy_next_upstream_tries 1; proxy_pass with_backup;", [Act::End]),
-        tcp("connected_is_final", "proxy_pass resets;", [Act::End]),
+        tcp("connected_is_final", "proxy_pass resets;", [send("question"), Act::End]),
         tcp("variable_group", "set $to one_down; proxy_pass $to;", exchange()),
         tcp("variable_nothing", "set $to ''; proxy_pass $to;", [Act::End]),
         tcp("variable_no_port", "set $to 127.0.0.1; proxy_pass $to;", [Act::End]),
