@@ -193,7 +193,7 @@ impl Engine {
         let entry = record.entry.clone();
         let target = match &entry.server.content {
             Content::Proxy(target) => target,
-            Content::Return(text) => return self.answer(text, &key, bytes, record),
+            Content::Return(text) => return self.answer(text, &key, record),
             Content::Pass(_) => {
                 record.log(Level::Error, pass::ACTION, format_args!("cannot pass udp connection"));
                 return record.finish(Status::InternalError, now);
@@ -211,7 +211,7 @@ impl Engine {
     }
 
     /// `return`: the session is this one exchange.
-    fn answer(&self, text: &Template<Variable>, key: &Key, bytes: &[u8], mut record: Record) {
+    fn answer(&self, text: &Template<Variable>, key: &Key, mut record: Record) {
         let (mut answer, now) = (Vec::new(), tick());
         record.render(text, now, &mut answer);
         let to = Sender { client: key.client, local: key.local };

@@ -76,10 +76,13 @@ pub(super) struct Planner<'a> {
 #[derive(Default)]
 pub(super) struct Shared {
     error_logs: RefCell<AHashMap<usize, ErrorLog>>,
-    access_logs: RefCell<AHashMap<(usize, FileCaching), Vec<Option<AccessLog>>>>,
+    access_logs: RefCell<AHashMap<LogsKey, Vec<Option<AccessLog>>>>,
     resolvers: RefCell<AHashMap<usize, Option<resolver::Settings>>>,
     pub types: RefCell<AHashMap<TypesKey, Arc<super::Types>>>,
 }
+
+/// Identity of `access_log`s, and what is said of the files they name with variables.
+type LogsKey = (usize, FileCaching);
 
 /// Identity of `types`, and `default_type`.
 type TypesKey = (usize, Box<str>);

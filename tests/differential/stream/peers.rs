@@ -11,6 +11,11 @@ use super::shown;
 /// Name of the peer and what one connection brought it; `None` while it lasts.
 type Seen = Arc<Mutex<Vec<(&'static str, Vec<u8>, bool)>>>;
 
+type Named<T> = (&'static str, T);
+
+/// The replies to a datagram.
+type Answer = fn(&[u8]) -> Vec<Vec<u8>>;
+
 pub struct Peers {
     tcp: Vec<(&'static str, TcpPeer)>,
     udp: Vec<(&'static str, UdpPeer)>,
@@ -22,7 +27,7 @@ pub struct Peers {
 impl Peers {
     pub fn start() -> Peers {
         let seen = Seen::default();
-        let tcp: [(&'static str, fn(&mut Recorded)); 7] = [
+        let tcp: [Named<fn(&mut Recorded)>; 7] = [
             // Sends back what it gets; finishes when the other side has.
             ("echo", |it| while it.read() && it.write_back() {}),
             ("greet", |it| {
@@ -52,7 +57,7 @@ impl Peers {
             let seen = seen.clone();
             (name, TcpPeer::start(move |stream| serve(&mut Recorded::new(name, stream, seen.clone()))))
         });
-        let udp: [(&'static str, fn(&[u8]) -> Vec<Vec<u8>>); 3] = [
+        let udp: [Named<Answer>; 3] = [
             ("udp_echo", |datagram| vec![datagram.to_vec()]),
             ("udp_twice", |datagram| vec![datagram.to_vec(), b"again".to_vec()]),
             ("udp_silent", |_| Vec::new()),
