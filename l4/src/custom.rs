@@ -237,15 +237,16 @@ pub(crate) struct Values(Cell<Option<Box<Known>>>);
 
 #[derive(Default)]
 struct Known {
-    /// Few of all variables are asked for in one session: a list is enough.
+    /// In the order of the numbers: a session asks for few of all variables.
     states: Vec<(usize, State)>,
+    /// How many are being worked out.
+    depth: usize,
     /// The bytes of all values.
     text: Vec<u8>,
     /// What `$1` to `$9` are.
     groups: Vec<Option<Vec<u8>>>,
 }
 
-#[derive(Clone)]
 enum State {
     /// Being worked out: who asks now would wait for ever.
     Asked,
@@ -266,14 +267,22 @@ impl Values {
 }
 
 impl Known {
+    fn place(&self, number: usize) -> Result<usize, usize> {
+        self.states.binary_search_by_key(&number, |(known, _)| *known)
+    }
+
     fn state(&self, number: usize) -> Option<&State> {
-        self.states.iter().find(|(known, _)| *known == number).map(|(_, state)| state)
+        self.states.get(self.place(number).ok()?).map(|(_, state)| state)
     }
 
     fn put(&mut self, number: usize, state: State) {
-        match self.states.iter_mut().find(|(known, _)| *known == number) {
-            Some((_, old)) => *old = state,
-            None => self.states.push((number, state)),
+        match self.place(number) {
+            Ok(place) => {
+                if let Some((_, old)) = self.states.get_mut(place) {
+                    *old = state;
+                }
+            }
+            Err(place) => self.states.insert(place, (number, state)),
         }
     }
 
@@ -285,16 +294,24 @@ impl Known {
 
     /// Marks a variable as being worked out; false when that would not end.
     fn ask(&mut self, number: usize) -> bool {
-        let depth = self.states.iter().filter(|(_, state)| matches!(state, State::Asked)).count();
-        let ends = depth < MOST_DEPTH && !matches!(self.state(number), Some(State::Asked));
+        let ends = self.depth < MOST_DEPTH && !matches!(self.state(number), Some(State::Asked));
         if ends {
+            self.depth += 1;
             self.put(number, State::Asked);
         }
         ends
     }
 
-    fn forget(&mut self, number: usize) {
-        self.states.retain(|(known, _)| *known != number);
+    /// The variable asked for has this value, or none, which is kept unless it is volatile.
+    fn answer(&mut self, number: usize, value: Option<&[u8]>, volatile: bool) {
+        self.depth = self.depth.saturating_sub(1);
+        match (value, self.place(number)) {
+            (_, Ok(place)) if volatile => {
+                self.states.remove(place);
+            }
+            (Some(value), _) => self.put_value(number, value),
+            (None, _) => self.put(number, State::Missing),
+        }
     }
 }
 
@@ -331,12 +348,8 @@ impl Record {
         }
         let start = out.len();
         let exists = self.value(source, now, out);
-        let value = out.get(start..).unwrap_or_default();
-        self.custom.with(|known| match exists {
-            _ if source.volatile() => known.forget(number),
-            true => known.put_value(number, value),
-            false => known.put(number, State::Missing),
-        });
+        let value = out.get(start..).filter(|_| exists);
+        self.custom.with(|known| known.answer(number, value, source.volatile()));
         exists
     }
 

@@ -201,11 +201,7 @@ impl Record {
             V::UpstreamBytesSent => return self.list(out, |attempt, out| text(out, attempt.sent)),
             V::UpstreamConnectTime => return self.list(out, |attempt, out| time(out, attempt.connect)),
             V::UpstreamFirstByteTime => return self.list(out, |attempt, out| time(out, attempt.first_byte)),
-            V::UpstreamSessionTime => {
-                return self.list(out, |attempt, out| {
-                    seconds(out, attempt.total.unwrap_or_else(|| now.since(attempt.started)));
-                });
-            }
+            V::UpstreamSessionTime => return self.list(out, |attempt, out| time(out, attempt.total)),
             V::UpstreamLastAddr => match self.attempts.last() {
                 Some(attempt) => out.extend_from_slice(attempt.peer.as_str().as_bytes()),
                 None => return false,
@@ -230,10 +226,11 @@ impl Record {
             return false;
         };
         let address = side(addresses);
-        if ip {
-            text(out, address.ip())
-        } else {
-            text(out, address.port())
+        match address.port() {
+            _ if ip => text(out, address.ip()),
+            // As in nginx: there is a header, and no port in it.
+            0 => {}
+            port => text(out, port),
         }
         true
     }

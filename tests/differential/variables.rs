@@ -1,7 +1,8 @@
 //! Variables that a configuration makes, in `stream`: one log line of each program tells the value
 //! of thousands of them, and the lines must be equal.
 
-use fairlead_harness::{Setup, TcpPeer, connect};
+use fairlead_harness::{Port, Proxy, Setup, TcpPeer, UdpClient, UdpPeer, connect, eventually};
+use std::io::{Read, Write};
 
 /// The log line that `format` gives for one session.
 fn line(setup: Setup, blocks: &str, format: &str, file: &str) -> String {
@@ -11,6 +12,8 @@ fn line(setup: Setup, blocks: &str, format: &str, file: &str) -> String {
          server {{ listen 127.0.0.1:{{port}}; proxy_pass {{peer}}; access_log {{dir}}/access.log own; }}"
     ));
     drop(connect(proxy.address()));
+    // So long a line may be seen half written.
+    eventually("the whole line", || proxy.directory().read("access.log").ends_with('\n'));
     proxy.access_lines(1).remove(0)
 }
 
@@ -25,8 +28,94 @@ fn compare(texts: &[String], file: &str, define: impl Fn(usize, &str) -> String)
     let pairs = texts.iter().zip(theirs.split('|').zip(ours.split('|')).skip(1));
     let wrong: Vec<_> = pairs.filter(|(_, (theirs, ours))| theirs != ours).take(20).collect();
     assert!(wrong.is_empty(), "(text, (nginx, fairlead)): {wrong:?}");
-    assert_eq!(theirs, ours);
+    assert!(theirs == ours, "one line is longer");
     ours
+}
+
+/// Every variable that nginx 1.22 has too and whose value a test can foretell.
+const BUILT_IN: &str = "$protocol|$status|$bytes_received|$bytes_sent|$remote_addr|$server_addr|$server_port|\
+    $proxy_protocol_addr|$proxy_protocol_port|$proxy_protocol_server_addr|$proxy_protocol_server_port|\
+    $upstream_addr|$upstream_bytes_sent|$upstream_bytes_received|$upstream_connect_time|$upstream_first_byte_time|\
+    $upstream_session_time|$session_time|$time_local|$time_iso8601|$msec|$connection|$pid|$hostname|$early";
+
+/// A log line with ports by their names, and `#` for every word in a time or a number of the process.
+fn shape(line: &str, ports: &[(&str, u16)]) -> String {
+    let mut fields: Vec<String> = line.split('|').map(str::to_owned).collect();
+    for field in fields.iter_mut() {
+        for (name, port) in ports {
+            *field = field.replace(&port.to_string(), name);
+        }
+    }
+    for field in fields.iter_mut().skip(14).take(9) {
+        let mut masked = String::new();
+        for part in field.chars().map(|c| if c.is_ascii_alphanumeric() { '#' } else { c }) {
+            if part != '#' || !masked.ends_with('#') {
+                masked.push(part);
+            }
+        }
+        *field = masked;
+    }
+    fields.join("|")
+}
+
+/// The log lines of one session through a server that says `server`, with each program.
+#[track_caller]
+fn compare_session(server: &str, udp: bool, client: impl Fn(&Proxy)) {
+    let line = |setup: Setup| {
+        let (peer, udp_peer, nobody) = (TcpPeer::echo(), UdpPeer::named("a"), Port::reserve());
+        let silent = Port::reserve();
+        let peer_address = if udp { udp_peer.address() } else { peer.address() };
+        let setup =
+            setup.workers(1).set("peer", peer_address).set("nobody", nobody.address()).set("silent", silent.address());
+        let proxy = setup.stream(&format!(
+            "log_format own '{BUILT_IN}'; map $status$upstream_addr$upstream_session_time $early {{ volatile; default '[$status]'; }}
+             upstream several {{ server {{nobody}}; server {{silent}}; server {{peer}}; }}
+             upstream lost {{ server {{nobody}}; server {{silent}}; }}
+             server {{ {server} access_log {{dir}}/access.log own; }}"
+        ));
+        client(&proxy);
+        let named = [
+            ("PEER", peer_address.port()),
+            ("NOBODY", nobody.address().port()),
+            ("SILENT", silent.address().port()),
+            ("OWN", proxy.address().port()),
+        ];
+        shape(&proxy.access_lines(1)[0], &named)
+    };
+    assert_eq!(line(Setup::new(env!("CARGO_BIN_EXE_fairlead"))), line(Setup::nginx()), "left: fairlead");
+}
+
+/// Sends `bytes`, and waits for `wanted` bytes to come back or for the end.
+fn exchange(proxy: &Proxy, bytes: &[u8], wanted: usize) {
+    let mut stream = connect(proxy.address());
+    let _ = stream.write_all(bytes);
+    let mut came = vec![0; wanted];
+    let _ = stream.read_exact(&mut came);
+}
+
+#[test]
+fn a_session_s_own_variables_are_written_alike() {
+    let listen = "listen 127.0.0.1:{port};";
+    compare_session(&format!("{listen} proxy_pass {{peer}};"), false, |proxy| exchange(proxy, b"hello", 5));
+    compare_session(&format!("{listen} proxy_pass several;"), false, |proxy| exchange(proxy, b"hello", 5));
+    compare_session(&format!("{listen} proxy_pass lost;"), false, |proxy| exchange(proxy, b"", 1));
+    compare_session("listen 127.0.0.1:{port} udp; proxy_pass {peer}; proxy_responses 1;", true, |proxy| {
+        UdpClient::connect(proxy.address()).ask("hi");
+    });
+}
+
+#[test]
+fn what_a_proxy_header_says_is_written_alike() {
+    let server = "listen 127.0.0.1:{port} proxy_protocol; proxy_pass {peer};";
+    for header in [
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n",
+        "PROXY TCP6 2001:db8::1 2001:db8::2 5000 80\r\n",
+        "PROXY UNKNOWN\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 0 0\r\n",
+    ] {
+        compare_session(server, false, |proxy| exchange(proxy, format!("{header}hello").as_bytes(), 5));
+    }
+    compare_session(server, false, |proxy| exchange(proxy, b"GET / HTTP/1.1\r\n\r\n", 1));
 }
 
 struct Random(u64);

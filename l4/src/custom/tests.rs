@@ -6,8 +6,11 @@ use super::*;
 fn a_value_that_waits_for_itself_is_not_asked_for_again() {
     let mut known = Known::default();
     assert!(known.ask(7) && !known.ask(7));
-    known.put_value(7, b"x");
-    assert!(known.ask(7), "worked out anew, as a volatile one is");
+    known.answer(7, Some(b"x"), false);
+    assert!(matches!(known.state(7), Some(State::Value(_))));
+    assert!(known.ask(7));
+    known.answer(7, Some(b"y"), true);
+    assert!(known.state(7).is_none() && known.depth == 0, "a volatile value is not kept");
 }
 
 #[test]
@@ -15,8 +18,8 @@ fn depth_is_bounded() {
     let mut known = Known::default();
     assert!((0..MOST_DEPTH).all(|number| known.ask(number)));
     assert!(!known.ask(MOST_DEPTH));
-    known.forget(3);
-    assert!(known.ask(MOST_DEPTH));
+    known.answer(3, None, false);
+    assert!(known.ask(MOST_DEPTH) && matches!(known.state(3), Some(State::Missing)));
 }
 
 #[test]

@@ -36,10 +36,11 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         contexts: STREAM.or(SERVER),
         args: Args::exactly(&[Value::Flag], "on | off"),
         repeat: Repeat::Once,
-        default: Some("on"),
+        default: Some("off"),
         doc: "Whether the socket of a UDP session that got every reply of `proxy_responses` serves another session \
-              later: not before 2 s (20 ms while very many wait), and never after a datagram came late. Off: each \
-              session has a source port of its own, for peers that remember one. An extension of fairlead.",
+              later: not before 2 s (20 ms while very many wait), and never after a datagram came late while it \
+              rested. Saves opening a socket for each exchange, and is for peers that answer each datagram once: \
+              a reply that comes later still may reach another client. An extension of fairlead.",
         set: |udp, given| given.flag(0).map(|on| udp.reuse = on),
     },
 ];
