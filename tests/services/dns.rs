@@ -62,7 +62,23 @@ fn a_killed_server_loses_only_the_queries_it_had() {
     let queries = directory.write("queries", "www.example.test A\n");
     let before = proxy.access_log().len();
     let mut dnsperf = Command::new(installed("dnsperf", "apt-get install dnsperf"));
-    dnsperf.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-l", "3", "-c", "8", "-Q", "2000", "-t", "1", "-d"]);
+    dnsperf.args([
+        "-s",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-l",
+        "3",
+        "-c",
+        "8",
+        "-Q",
+        "2000",
+        "-q",
+        "20",
+        "-t",
+        "1",
+        "-d",
+    ]);
     dnsperf.arg(queries);
     let mut load = Service::start(dnsperf, &directory, "dnsperf");
     eventually("queries pass", || proxy.access_log().len() > before + 500);
@@ -83,7 +99,7 @@ fn a_killed_server_loses_only_the_queries_it_had() {
     assert!(sessions.iter().filter(|session| session.peer == doomed).count() > 100);
     assert!(sessions.iter().all(|session| session.peer == doomed || unanswered(session) == 0));
     // What was on its way when it died, and the queries that found out.
-    assert!(lost <= 20 && sent > 3000, "{said}");
+    assert!(lost <= 40 && sent > 1500, "{said}");
 }
 
 struct Session {
