@@ -32,6 +32,18 @@ enum Limit {
     Evaluated(Template<Variable>),
 }
 
+impl Settings {
+    /// nginx keeps to a rate for datagrams too; here it would have no effect.
+    pub fn problem_with_datagrams(&self) -> Option<Diagnostic> {
+        let limits = [("proxy_upload_rate", &self.upload), ("proxy_download_rate", &self.download)];
+        limits.into_iter().find_map(|(name, word)| {
+            let word = word.as_ref().filter(|word| parse_size(&word.text) != Some(0))?;
+            let problem = format!("\"{name}\" of datagrams is known to nginx, but not built in fairlead yet");
+            Some(Diagnostic::error(word.span, problem).help("set it in the servers that take connections"))
+        })
+    }
+}
+
 pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
     Directive {
         name: "proxy_upload_rate",
