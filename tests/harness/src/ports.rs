@@ -51,3 +51,16 @@ impl Port {
         (tcp && udp).then_some(Port { number, _lock: lock })
     }
 }
+
+/// Binds a reserved port. A child that a test on another thread has just forked holds a copy of the
+/// probing socket until it runs its own program, so the port may be taken for a moment longer.
+pub(crate) fn patiently<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        match bind() {
+            Ok(bound) => return bound,
+            Err(error) => assert!(start.elapsed() < crate::PATIENCE, "a reserved port cannot be bound: {error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

@@ -32,7 +32,7 @@ impl TcpPeer {
 
     /// Start at an address the caller reserved (to come back where another peer was stopped).
     pub fn start_at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> TcpPeer {
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let listener = crate::ports::patiently(|| TcpListener::bind(address));
         let address = listener.local_addr().expect("a bound socket has an address");
         let accepted = Arc::new(AtomicUsize::new(0));
         let open = Arc::new(Mutex::new(Vec::new()));

@@ -29,7 +29,7 @@ impl UdpPeer {
     }
 
     pub fn start_at(address: SocketAddr, answer: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> UdpPeer {
-        let socket = UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let socket = crate::ports::patiently(|| UdpSocket::bind(address));
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a limit can be set");
         let seen: Seen = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
