@@ -88,7 +88,7 @@ fn without_any_peer_a_datagram_is_a_bad_gateway() {
              server {{ listen 127.0.0.1:{port} udp; proxy_pass one; }}"
         ));
         udp_client(("127.0.0.1", port)).await.send(b"x").await.expect("sends");
-        assert_eq!(plane.access(1).await, ["UDP 502 0/0 one 0/0"]);
+        assert_eq!(plane.access(1).await, ["UDP 502 1/0 one 0/0"]);
         assert!(plane.errors()[0].starts_with("no live upstreams while connecting to upstream, udp client: 127.0.0.1"));
     });
 }
