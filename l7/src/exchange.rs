@@ -14,6 +14,7 @@ use crate::proxy;
 use crate::reply::Reply;
 use crate::respond;
 use crate::uri;
+use crate::variables::custom::Values;
 use crate::variables::{RequestId, Variable};
 use crate::worker::Worker;
 use fairlead_conf::Template;
@@ -21,6 +22,7 @@ use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ProxyHeader};
 use fairlead_core::upstream::Peer;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,8 +52,10 @@ pub struct Exchange {
     pub args: Option<Slice>,
     /// The request's host, lower case and without port: `$host`.
     pub host: Vec<u8>,
-    /// Groups of the regexes that matched (server name, location).
-    pub captures: Captures,
+    /// Groups of the regex that matched last; a variable that is asked for may match one too.
+    pub captures: RefCell<Captures>,
+    /// What `set` and named groups gave the configuration's own variables.
+    pub(crate) values: Values,
     pub started: Tick,
     pub status: u16,
     /// The response head as it was sent: `$sent_http_*`.
@@ -98,6 +102,7 @@ pub(crate) struct Memory {
     to_peer: Vec<u8>,
     proxy_host: Vec<u8>,
     attempts: Vec<Attempt>,
+    values: Values,
     /// Where the last request went: most go where the one before went, and counting references
     /// that all threads share is not free.
     place: Option<(Arc<Server>, Arc<Location>)>,
@@ -110,6 +115,7 @@ impl Memory {
             + self.sent_head.capacity()
             + self.upstream_head.capacity()
             + self.to_peer.capacity()
+            + self.values.held()
             < 64 << 10
     }
 }
@@ -163,8 +169,19 @@ impl Exchange {
         requests: u64,
         memory: Memory,
     ) -> Exchange {
-        let Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, place } =
-            memory;
+        let Memory {
+            request,
+            response,
+            uri,
+            host,
+            sent_head,
+            upstream_head,
+            to_peer,
+            proxy_host,
+            attempts,
+            values,
+            place,
+        } = memory;
         let (server, location) = place.unwrap_or_else(|| (servers.default.clone(), servers.default.root.clone()));
         Exchange {
             started: tick(),
@@ -176,7 +193,8 @@ impl Exchange {
             uri,
             args: None,
             host,
-            captures: Captures::default(),
+            captures: RefCell::default(),
+            values,
             status: 0,
             sent_head,
             bytes_sent: 0,
@@ -289,20 +307,22 @@ impl Exchange {
             None if request.version >= Version::Http11 => return false,
             None => {}
         }
-        let server = servers.find(&self.host, &mut self.captures);
+        let server = servers.find(&self.host, self.captures.get_mut());
         if !Arc::ptr_eq(server, &self.server) {
             self.server = server.clone();
         }
+        self.keep_groups();
         true
     }
 
     /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
     fn locate(&mut self) -> Result<(), u16> {
-        match self.server.locate(&self.uri, &mut self.captures) {
+        match self.server.locate(&self.uri, self.captures.get_mut()) {
             Located::Location(location) if Arc::ptr_eq(location, &self.location) => {}
             Located::Location(location) => self.location = location.clone(),
             Located::AddSlash => return Err(301),
         }
+        self.keep_groups();
         let limit = self.location.client_max_body_size;
         if let RequestBody::Length(length) = self.request.framing
             && limit != 0
@@ -377,6 +397,7 @@ impl Exchange {
             to_peer,
             mut proxy_host,
             mut attempts,
+            mut values,
             server,
             location,
             ..
@@ -388,8 +409,9 @@ impl Exchange {
         upstream_head.clear();
         proxy_host.clear();
         attempts.clear();
+        values.clear();
         let place = Some((server, location));
-        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, place }
+        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, values, place }
     }
 
     /// Appends a template's text; variables without a value are empty.

@@ -9,6 +9,7 @@ use crate::h1::Limits;
 use crate::proxy::{Proxy, StickyCookie};
 use crate::route::{Found, Level, Names};
 use crate::variables::Variable;
+use crate::variables::custom::Customs;
 use ahash::AHashMap;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
@@ -37,6 +38,8 @@ pub struct Plan {
     listeners: Vec<Listener>,
     virtual_servers: AHashMap<ListenerKey, Arc<VirtualServers>>,
     checks: Vec<Check>,
+    /// The variables that the configuration makes.
+    pub(crate) customs: Customs,
 }
 
 impl Plan {

@@ -4,6 +4,7 @@
 //! never kept. Whoever renders decides what a missing value looks like.
 
 mod connection;
+pub(crate) mod custom;
 mod fields;
 mod request;
 mod request_id;
@@ -13,8 +14,7 @@ pub use request_id::RequestId;
 
 use crate::exchange::Exchange;
 use crate::plan::Captures;
-use fairlead_conf::{Block, Cx, Diagnostic, Template, Word};
-use fairlead_core::names::group_names;
+use fairlead_conf::{Cx, Diagnostic, Template, Word};
 use std::cell::RefCell;
 use std::fmt;
 
@@ -40,8 +40,8 @@ pub enum Variable {
     Prefixed(&'static PrefixRow, Box<[u8]>),
     /// `$1` to `$9`: groups of the regex that matched last.
     Group(usize),
-    /// A named group of a regex of the configuration.
-    Named(Box<str>),
+    /// Number of a variable that the configuration makes.
+    Custom(usize),
 }
 
 /// The tables, in the order they are documented in.
@@ -95,14 +95,18 @@ pub fn resolve(name: &str, cx: &Cx) -> Option<Variable> {
     if let Some(digit) = name.parse::<usize>().ok().filter(|digit| (1..=9).contains(digit) && name.len() == 1) {
         return Some(Variable::Group(digit));
     }
+    let defined = || cx.defined.borrow().number(name).map(Variable::Custom);
+    builtin(name).or_else(defined).or_else(|| prefixed(name))
+}
+
+/// nginx's own variable of this name, but for those that share a prefix.
+fn builtin(name: &str) -> Option<Variable> {
+    let mut rows = TABLES.iter().flat_map(|table| table.iter());
+    rows.find(|row| row.name.eq_ignore_ascii_case(name)).map(Variable::Row)
+}
+
+fn prefixed(name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
-    // nginx's own names win over groups of the same name.
-    if let Some(row) = TABLES.iter().flat_map(|table| table.iter()).find(|row| row.name == name) {
-        return Some(Variable::Row(row));
-    }
-    if cx.defined.borrow().contains(&name) {
-        return Some(Variable::Named(name.into()));
-    }
     PREFIXES.iter().find_map(|row| {
         let rest = name.strip_prefix(row.prefix).filter(|rest| !rest.is_empty())?;
         Some(Variable::Prefixed(row, rest.as_bytes().into()))
@@ -135,41 +139,35 @@ fn known_to_nginx(name: &str) -> bool {
     NOT_BUILT.contains(&name) || NOT_BUILT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Collects the named groups of every regex below `block` into `cx.defined`, before
-/// anything that may use them is compiled.
-pub(crate) fn define_groups(block: &Block, cx: &Cx) {
-    for statement in &block.statements {
-        let regexes = matches!(&*statement.name.text, "server_name" | "location");
-        for word in statement.args.iter().filter(|_| regexes) {
-            let mut defined = cx.defined.borrow_mut();
-            group_names(&word.text).for_each(|name| {
-                defined.define(name);
-            });
+impl Exchange {
+    /// Appends the variable's value; false when it does not exist (`-` in logs).
+    pub fn push_value(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        match variable {
+            Variable::Row(row) => (row.value)(self, out),
+            Variable::Prefixed(row, name) => (row.value)(self, name, out),
+            Variable::Group(number) => push_group(&self.captures.borrow(), *number, out),
+            Variable::Custom(number) => self.push_custom(*number, out),
         }
-        if let Some(inner) = &statement.block {
-            define_groups(inner, cx);
+    }
+
+    /// The same with the groups of another match in front.
+    pub(crate) fn push_value_with(&self, variable: &Variable, captures: &Captures, out: &mut Vec<u8>) -> bool {
+        match variable {
+            Variable::Group(number) => push_group(captures, *number, out),
+            Variable::Custom(number) if !captures.named.is_empty() => {
+                let name = self.worker.plan.customs.name(*number);
+                match captures.named.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                    Some((_, value)) => push(Some(value), out),
+                    None => self.push_custom(*number, out),
+                }
+            }
+            _ => self.push_value(variable, out),
         }
     }
 }
 
-impl Exchange {
-    /// Appends the variable's value; false when it does not exist (`-` in logs).
-    pub fn push_value(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
-        self.push_value_with(variable, &self.captures, out)
-    }
-
-    /// The same with the groups of another match.
-    pub(crate) fn push_value_with(&self, variable: &Variable, captures: &Captures, out: &mut Vec<u8>) -> bool {
-        match variable {
-            Variable::Row(row) => (row.value)(self, out),
-            Variable::Prefixed(row, name) => (row.value)(self, name, out),
-            Variable::Group(number) => push(captures.numbered.get(*number).and_then(Option::as_deref), out),
-            Variable::Named(name) => {
-                let mut named = captures.named.iter();
-                push(named.find(|(known, _)| **known == **name).map(|(_, value)| value.as_slice()), out)
-            }
-        }
-    }
+fn push_group(captures: &Captures, number: usize, out: &mut Vec<u8>) -> bool {
+    push(captures.numbered.get(number).and_then(Option::as_deref), out)
 }
 
 /// Appends a value that may be missing.
@@ -203,7 +201,7 @@ impl Variable {
             (Variable::Row(a), Variable::Row(b)) => a.name == b.name,
             (Variable::Prefixed(a, x), Variable::Prefixed(b, y)) => a.prefix == b.prefix && x == y,
             (Variable::Group(a), Variable::Group(b)) => a == b,
-            (Variable::Named(a), Variable::Named(b)) => a == b,
+            (Variable::Custom(a), Variable::Custom(b)) => a == b,
             _ => return None,
         })
     }
@@ -224,7 +222,7 @@ impl fmt::Debug for Variable {
             Variable::Row(row) => write!(f, "${}", row.name),
             Variable::Prefixed(row, name) => write!(f, "${}{}", row.prefix, String::from_utf8_lossy(name)),
             Variable::Group(number) => write!(f, "${number}"),
-            Variable::Named(name) => write!(f, "${name}"),
+            Variable::Custom(number) => write!(f, "custom {number}"),
         }
     }
 }

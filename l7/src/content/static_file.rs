@@ -238,9 +238,10 @@ fn move_to(exchange: &mut Exchange, name: &[u8]) -> Served {
     }
     exchange.uri.extend_from_slice(name);
     exchange.moved = true;
-    match exchange.server.locate(&exchange.uri, &mut exchange.captures) {
+    match exchange.server.locate(&exchange.uri, exchange.captures.get_mut()) {
         Located::Location(location) => {
             exchange.location = location.clone();
+            exchange.keep_groups();
             Served::Moved
         }
         Located::AddSlash => Served::Reply(add_slash(exchange)),

@@ -43,7 +43,7 @@ fn serve_in(folder: &Folder, server: &str, line: &str, fields: &[(&str, &str)]) 
         query.map(|start| crate::h1::Slice::new(target.start as usize + start, (target.start + target.len) as usize));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let reply = runtime.block_on(async {
-        match exchange.server.locate(&exchange.uri, &mut exchange.captures) {
+        match exchange.server.locate(&exchange.uri, exchange.captures.get_mut()) {
             Located::AddSlash => return add_slash(&exchange),
             Located::Location(location) => exchange.location = location.clone(),
         }

@@ -9,6 +9,7 @@ use super::{Plan, locations};
 use crate::directives::HTTP_LEVEL;
 use crate::route::Pattern;
 use crate::settings::{self, Http};
+use crate::variables::custom::{self, Customs};
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
@@ -25,7 +26,7 @@ pub(super) fn build(
     build: &Build<'_>,
 ) -> Option<Arc<Plan>> {
     build.cx.defined.take();
-    variables::define_groups(block, build.cx);
+    custom::define(block, build.cx);
     let mut http = Http::default();
     http.inherited.error_logs = Arc::new(error_logs.clone());
     HTTP_LEVEL.defaults(&mut http, build.cx);
@@ -60,6 +61,7 @@ pub(super) fn build(
         listeners,
         virtual_servers,
         checks: groups.checks,
+        customs: Customs::new(build.cx.defined.take()),
     }))
 }
 

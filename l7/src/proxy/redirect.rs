@@ -54,7 +54,7 @@ impl Redirect {
             return Some(out);
         };
         // The groups are for this value alone: the request's own stay as they are.
-        let mut captures = exchange.captures.clone();
+        let mut captures = exchange.captures.borrow().clone();
         if !pattern.matches(value, &mut captures) {
             return None;
         }
@@ -77,7 +77,7 @@ mod tests {
             format!("server {{ listen 8080; location /a/ {{ proxy_pass http://127.0.0.1:9/app/; {rules} }} }}");
         let mut exchange = exchange(&server, request("GET /a/x HTTP/1.1", &[]));
         exchange.host = b"example.com".to_vec();
-        let Located::Location(found) = exchange.server.locate(b"/a/x", &mut exchange.captures) else {
+        let Located::Location(found) = exchange.server.locate(b"/a/x", exchange.captures.get_mut()) else {
             panic!("no location");
         };
         exchange.location = found.clone();

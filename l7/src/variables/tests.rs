@@ -151,11 +151,11 @@ fn unknown_names_are_told_apart_from_those_not_built() {
 
 #[test]
 fn groups_become_variables() {
-    let names: Vec<&str> = group_names(r"^/(?<a>x)/(?P<b_1>y)(?:z)(?<!w)(?<=v)$").collect();
+    let names: Vec<&str> = fairlead_core::names::group_names(r"^/(?<a>x)/(?P<b_1>y)(?:z)(?<!w)(?<=v)$").collect();
     assert_eq!(names, ["a", "b_1"]);
     let cx = cx();
     cx.defined.borrow_mut().define("shop");
-    assert_eq!(resolve("shop", &cx), Some(Variable::Named("shop".into())));
+    assert_eq!(resolve("Shop", &cx), Some(Variable::Custom(0)));
     assert_eq!(resolve("3", &cx), Some(Variable::Group(3)));
     assert!(resolve("0", &cx).is_none() && resolve("10", &cx).is_none());
 }
