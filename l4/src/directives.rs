@@ -14,7 +14,7 @@ pub(crate) const SERVER: Contexts = Contexts::STREAM_SERVER;
 pub(crate) static STREAM_LEVEL: LazyLock<Level<Stream>> = LazyLock::new(|| {
     Level::new(STREAM)
         .with(BLOCKS, |stream: &mut Stream| stream)
-        .with(custom::DIRECTIVES, |stream| &mut stream.variables)
+        .with(custom::Blocks::DIRECTIVES, |stream| &mut stream.variables)
         .with(log::FORMAT_DIRECTIVES, |stream| &mut stream.formats)
         .with(SESSION, |stream| &mut stream.inherited.session)
         .with(preread::DIRECTIVES, |stream| &mut stream.inherited.preread)
@@ -78,7 +78,8 @@ pub fn pages() -> Vec<Page> {
     all.extend(fairlead_conf::pages(preread::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(pass::DIRECTIVES, "stream"));
     all.extend(fairlead_conf::pages(returns::DIRECTIVES, "stream"));
-    all.extend(fairlead_conf::pages(custom::DIRECTIVES, "stream variables"));
+    let blocks = fairlead_conf::pages(custom::Blocks::DIRECTIVES, "stream variables").into_iter();
+    all.extend(blocks.map(|page| Page { contexts: STREAM, ..page }));
     all.extend(fairlead_conf::pages(custom::SET, "stream variables"));
     all.extend(fairlead_conf::pages(proxy::DIRECTIVES, "stream proxy"));
     all.extend(fairlead_conf::pages(rates::DIRECTIVES, "stream proxy"));

@@ -2,7 +2,6 @@
 //! were tried, how many bytes. Variables, log lines and counters read it; it
 //! does no I/O.
 
-use crate::custom;
 use crate::limit_conn::LimitStatus;
 use crate::outcomes::Status;
 use crate::realip::Forwarder;
@@ -12,6 +11,7 @@ use fairlead_core::limit::Held;
 use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ClientHello, Protocol, ProxyHeader, Relay};
 use fairlead_core::upstream::Peer;
+use fairlead_core::variable::Values;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ pub(crate) struct Record {
     pub proxying: bool,
     pub attempts: Vec<Attempt>,
     /// Values of the configuration's own variables.
-    pub custom: custom::Values,
+    pub custom: Values,
 }
 
 /// One peer that was tried.
@@ -105,7 +105,7 @@ impl Record {
             status: None,
             proxying: false,
             attempts: Vec::new(),
-            custom: custom::Values::default(),
+            custom: Values::default(),
         }
     }
 

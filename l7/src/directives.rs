@@ -4,6 +4,7 @@
 use crate::route::Kind;
 use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
+use crate::variables::custom::Blocks;
 use crate::{content, listen, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
@@ -21,6 +22,7 @@ pub(crate) static HTTP_LEVEL: LazyLock<Level<Http>> = LazyLock::new(|| {
     inherited(Level::new(HTTP))
         .with(BLOCKS, |http: &mut Http| http)
         .with(settings::logs::FORMATS, |http| &mut http.shared.formats)
+        .with(Blocks::DIRECTIVES, |http| &mut http.shared.variables)
         .with(settings::heads::DIRECTIVES, |http| &mut http.heads)
 });
 
@@ -81,6 +83,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
         file_cache_pages(),
+        variable_pages(),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
@@ -92,6 +95,12 @@ pub fn pages() -> Vec<Page> {
 fn file_cache_pages() -> Vec<Page> {
     let contexts = HTTP.or(SERVER).or(LOCATION);
     pages_of(log::FILE_CACHE_DIRECTIVES, "http log").into_iter().map(|page| Page { contexts, ..page }).collect()
+}
+
+/// The same of those that make variables.
+fn variable_pages() -> Vec<Page> {
+    let pages = pages_of(Blocks::DIRECTIVES, "http variables").into_iter();
+    pages.map(|page| Page { contexts: HTTP, ..page }).collect()
 }
 
 const BLOCKS: &[Directive<Http>] = &[

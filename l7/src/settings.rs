@@ -12,6 +12,7 @@ pub(crate) mod names;
 
 use crate::plan::Return;
 use crate::route::{Kind, Pattern};
+use crate::variables::custom::Blocks;
 use crate::{listen, proxy};
 use fairlead_conf::{Diagnostic, Given, Span};
 use fairlead_core::health::MatchSettings;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub upstreams: Vec<upstream::Settings>,
     pub matches: Vec<MatchSettings>,
     pub formats: Vec<Format>,
+    pub variables: Blocks,
 }
 
 /// What `http`, `server` and `location` hand down.

@@ -1,7 +1,8 @@
 //! Every variable of http: one row gives its name, its meaning and its value.
 //!
 //! Templates hold [`Variable`]s; a value is appended when it is asked for and
-//! never kept. Whoever renders decides what a missing value looks like.
+//! not kept, but for those that the configuration makes (`custom`). Whoever
+//! renders decides what a missing value looks like.
 
 mod connection;
 pub(crate) mod custom;

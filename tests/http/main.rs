@@ -12,6 +12,7 @@ mod headers;
 mod keepalive;
 mod limits;
 mod locations;
+mod maps;
 mod next_upstream;
 mod peer_answers;
 mod proxy_pass;

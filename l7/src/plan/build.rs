@@ -34,9 +34,8 @@ pub(super) fn build(
     http.inherited.error_logs = Arc::new(error_logs.clone());
     HTTP_LEVEL.eval(block, &mut http, build.cx);
 
-    Pattern::forget_known();
-
-    let Http { shared, servers, .. } = http;
+    let Http { mut shared, servers, .. } = http;
+    let blocks = std::mem::take(&mut shared.variables);
     let planner = Planner {
         build,
         groups: RefCell::new(Groups::build(&shared, previous, build)),
@@ -50,6 +49,7 @@ pub(super) fn build(
     }
     let (listeners, virtual_servers) = listening.finish();
     let groups = planner.groups.into_inner();
+    Pattern::forget_known();
     if build.cx.has_errors() {
         return None;
     }
@@ -61,7 +61,7 @@ pub(super) fn build(
         listeners,
         virtual_servers,
         checks: groups.checks,
-        customs: Customs::new(build.cx.defined.take()),
+        customs: Customs::new(blocks, std::iter::empty(), build.cx.defined.take()),
     }))
 }
 

@@ -151,11 +151,17 @@ fn unknown_names_are_told_apart_from_those_not_built() {
 
 #[test]
 fn groups_become_variables() {
-    let names: Vec<&str> = fairlead_core::names::group_names(r"^/(?<a>x)/(?P<b_1>y)(?:z)(?<!w)(?<=v)$").collect();
-    assert_eq!(names, ["a", "b_1"]);
     let cx = cx();
-    cx.defined.borrow_mut().define("shop");
-    assert_eq!(resolve("Shop", &cx), Some(Variable::Custom(0)));
+    let tree = fairlead_conf::Tree::parse(
+        Path::new("test.conf"),
+        r"location ~ ^/(?<a>x)/(?P<b_1>y)(?:z)(?<!w)(?<=v)(?<uri>.)$ { }
+          map $x $d { ~^(?<e>.) 1; set $f; } geo $g {}",
+    );
+    custom::define(&tree.root, &cx);
+    let numbers: Vec<_> = ["a", "B_1", "d", "e", "g"].map(|name| resolve(name, &cx)).into();
+    assert_eq!(numbers, [0, 1, 2, 3, 4].map(|number| Some(Variable::Custom(number))));
+    assert_eq!(resolve("f", &cx), None, "a map's keys are texts");
+    assert!(matches!(resolve("uri", &cx), Some(Variable::Row(_))), "nginx's own come first");
     assert_eq!(resolve("3", &cx), Some(Variable::Group(3)));
     assert!(resolve("0", &cx).is_none() && resolve("10", &cx).is_none());
 }

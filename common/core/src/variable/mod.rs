@@ -1,9 +1,10 @@
 //! Variables that a configuration makes: `map`, `geo` and `split_clients`.
 //!
-//! Here are their blocks and the way from a text or an address to a value, for
-//! both planes. What a variable of a plane is, when it is asked for and how long
-//! its value is kept is the plane's. Nothing here does I/O.
+//! Here are their blocks, the way from a text or an address to a value, and how
+//! long a value is kept, for both planes. What a variable of a plane is and when
+//! it is asked for is the plane's. Nothing here does I/O.
 
+mod custom;
 mod geo;
 mod intervals;
 mod map;
@@ -11,10 +12,13 @@ mod murmur;
 mod split_clients;
 #[cfg(test)]
 mod testing;
+mod values;
 
+pub use custom::{Ask, Blocks, Customs, Plane, Source, defined_number, push_custom};
 pub use geo::{Geo, Proxies};
 pub use map::{Found, Map};
 pub use split_clients::SplitClients;
+pub use values::Values;
 
 use fairlead_conf::{Diagnostic, Given, Template, Word};
 
