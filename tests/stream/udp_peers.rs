@@ -1,10 +1,8 @@
 //! UDP sessions and their peers: one that is removed, ill or dead is left with the next datagram,
 //! and nothing else moves a session.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use fairlead_harness::{Proxy, Signal, UdpClient, UdpPeer, eventually};
 
@@ -116,60 +114,4 @@ fn one_peer_alone_is_kept_whatever_happens_to_it() {
     let again = UdpPeer::start_at(address, |datagram| vec![[b"again: ", datagram].concat()]);
     assert_eq!(client.ask("2"), "again: 2");
     assert_eq!(again.flows(), 1);
-}
-
-#[test]
-fn a_late_reply_reaches_nobody() {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-    let address = socket.local_addr().unwrap();
-    let stop = AtomicBool::new(false);
-    let proxy = fairlead()
-        .workers(1)
-        .set("peer", address)
-        .stream("server { listen 127.0.0.1:{port} udp; proxy_pass {peer}; proxy_responses 1; }");
-    std::thread::scope(|scope| {
-        // Answers at once, and every tenth datagram a second time much later.
-        scope.spawn(|| {
-            let (mut buffer, mut late, mut answered) = ([0; 64], Vec::new(), 0);
-            while !stop.load(Ordering::SeqCst) {
-                late.retain(|(at, from, bytes): &(Instant, _, Vec<u8>)| {
-                    let due = at.elapsed() >= Duration::from_millis(60);
-                    if due {
-                        let _ = socket.send_to(bytes, *from);
-                    }
-                    !due
-                });
-                let Ok((count, from)) = socket.recv_from(&mut buffer) else { continue };
-                let _ = socket.send_to(&buffer[..count], from);
-                answered += 1;
-                if answered % 10 == 0 {
-                    late.push((Instant::now(), from, buffer[..count].to_vec()));
-                }
-            }
-        });
-        let client = UdpClient::connect(proxy.address());
-        let since = Instant::now();
-        let mut asked = 0;
-        while asked < 1000 || since.elapsed() < Duration::from_secs(1) {
-            asked += 1;
-            assert_eq!(client.ask(format!("{asked}")), format!("{asked}"), "its own answer");
-        }
-        assert!(!client.hears_within(Duration::from_millis(100)), "late ones are nobody's");
-        stop.store(true, Ordering::SeqCst);
-    });
-}
-
-#[test]
-fn sockets_of_finished_sessions_serve_others_where_asked() {
-    let peer = UdpPeer::named("a");
-    let setup = fairlead().workers(1).set("peer", peer.address()).main("worker_rlimit_nofile 256;");
-    let proxy = setup
-        .stream("server { listen 127.0.0.1:{port} udp; proxy_pass {peer}; proxy_responses 1; udp_socket_reuse on; }");
-    let client = UdpClient::connect(proxy.address());
-    const ASKED: usize = 2000;
-    for number in 0..ASKED {
-        assert_eq!(client.ask(format!("{number}")), format!("a: {number}"));
-    }
-    assert!(peer.flows() * 2 < ASKED, "{} source ports for {ASKED} sessions", peer.flows());
 }

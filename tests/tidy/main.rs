@@ -32,6 +32,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("common/core/src/net/reactor/tasks.rs", "a waker is made of a number"),
     ("common/core/src/net/listen.rs", "a listener is taken over from its descriptor"),
     ("l4/src/udp/batch.rs", "recvmmsg and sendmmsg work on buffers of ours, control messages are read in place"),
+    ("l4/src/udp/calls.rs", "what socket2 cannot ask of a socket: to be disconnected"),
     ("l4/src/udp/readiness.rs", "an epoll of its own has no safe wrapper"),
     ("src/control.rs", "descriptors arrive over a socket and become owned"),
     ("src/daemon.rs", "fork, before any thread exists"),

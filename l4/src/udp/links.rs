@@ -1,26 +1,25 @@
 //! The sockets to peers. Each is connected, so that the kernel tells apart whose
 //! reply comes and says when nobody listens there; a session has one of its own.
 //!
-//! Making, connecting, watching and closing a socket costs more than carrying an
-//! exchange, so one whose session got every reply it expected rests and serves
-//! another session later. A reply that comes late must not reach that one: it
-//! rests for [`LONG_REST`], and the less the more rest already, never less than
-//! [`SHORT_REST`]; one that hears anything meanwhile, or has served often enough,
-//! is closed.
-//! Callers: the engine, which reads what [`Links::poll`] finds.
+//! Making, watching and closing a socket costs more than carrying an exchange, so
+//! one whose session is over rests and serves another session later. It is
+//! disconnected at once, by which it loses its port, and the next session gives it
+//! another as if it were new: a reply that comes late finds nobody. Only a socket
+//! that failed, or whose port is written in the configuration, is closed.
+//! Callers: the engine, which reads what [`Links::readiness`] finds.
 
 use crate::bind;
 use crate::plan::Server;
+use crate::udp::calls;
 use crate::udp::flows::Id;
 use crate::udp::readiness::{Readiness, Ready};
+use crate::udp::resting::{Kind, Resting};
 use crate::udp::room::Complaint;
-use ahash::AHashMap;
 use fairlead_core::clock::Tick;
 use fairlead_core::net::Address;
 use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -28,14 +27,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const LONG_REST: Duration = Duration::from_secs(2);
-const SHORT_REST: Duration = Duration::from_millis(20);
-
-/// A socket that nobody needed for so long is closed.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// Sessions that a socket serves one after another: source ports keep changing.
-const USES: u32 = 64;
+/// Datagrams and errors of its last session that a socket may hold and serve again.
+const LEFT_OVER: usize = 8;
 
 /// Sockets of one listener and worker that may rest at once.
 const MOST_RESTING: usize = 4096;
@@ -62,8 +55,7 @@ pub(crate) struct Links {
     readiness: Readiness,
     places: Vec<Place>,
     free: Vec<u32>,
-    resting: AHashMap<Route, VecDeque<Resting>>,
-    rested: usize,
+    resting: Resting,
     descriptors: usize,
     short_since: Option<Tick>,
     complaint: Complaint,
@@ -77,27 +69,10 @@ struct Place {
 
 struct Line {
     socket: Socket,
-    route: Option<Route>,
-    uses: u32,
-    rests: bool,
-    /// The session it serves.
+    /// `None`: it serves one session only.
+    kind: Option<Kind>,
+    /// The session it serves; none while it rests.
     owner: Option<Id>,
-}
-
-/// Where a socket goes, from where, and what else was asked of it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Route {
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
-    transparent: bool,
-    rcvbuf: Option<usize>,
-    sndbuf: Option<usize>,
-    keepalive: bool,
-}
-
-struct Resting {
-    link: Link,
-    since: Tick,
 }
 
 /// Why there is no socket to a peer.
@@ -108,12 +83,16 @@ pub(crate) enum Failure {
 }
 
 impl Link {
-    fn token(self) -> u64 {
+    pub fn token(self) -> u64 {
         u64::from(self.turn) << 32 | u64::from(self.place)
     }
 
+    pub fn of_token(token: u64) -> Link {
+        Link { place: token as u32, turn: (token >> 32) as u32 }
+    }
+
     pub fn of(ready: &Ready) -> Link {
-        Link { place: ready.token as u32, turn: (ready.token >> 32) as u32 }
+        Link::of_token(ready.token)
     }
 
     /// The token of what is watched and no socket to a peer.
@@ -133,8 +112,7 @@ impl Links {
             readiness,
             places: Vec::new(),
             free: Vec::new(),
-            resting: AHashMap::new(),
-            rested: 0,
+            resting: Resting::default(),
             descriptors: usize::try_from(soft / PART).unwrap_or(usize::MAX),
             short_since: None,
             complaint: Complaint::default(),
@@ -171,7 +149,7 @@ impl Links {
         !is_shortage(error) || self.complaint.is_due(now)
     }
 
-    /// A socket to `peer` that has rested, or a new one.
+    /// A socket to `peer`: one that has rested, or a new one.
     ///
     /// # Errors
     /// There is none, and why.
@@ -182,19 +160,54 @@ impl Links {
         local: Option<SocketAddr>,
         now: Tick,
     ) -> Result<Link, Failure> {
-        let route = route(peer, server, local);
-        if let Some(link) = route.and_then(|route| self.rested(&route, now)) {
-            return Ok(link);
+        let target = target(peer).map_err(Failure::Connect)?;
+        let kind = Kind::of(peer, server, local);
+        let link = match kind.and_then(|kind| self.rested(&kind, now)) {
+            Some(link) => link,
+            None => {
+                let socket = self.create(peer, server, local, now)?;
+                self.settle(socket, kind)?
+            }
+        };
+        let connected = self.socket(link).map_or(Ok(()), |socket| socket.connect(&target));
+        if let Err(error) = connected {
+            self.close(link);
+            return Err(Failure::Connect(error));
         }
-        let socket = match connect(peer, server, local) {
+        Ok(link)
+    }
+
+    /// One that has rested long enough, with nothing in it of the session before.
+    fn rested(&mut self, kind: &Kind, now: Tick) -> Option<Link> {
+        loop {
+            let link = self.resting.take(kind, now)?;
+            if self.socket(link).is_some_and(is_emptied) {
+                return Some(link);
+            }
+            self.close(link);
+        }
+    }
+
+    fn create(
+        &mut self,
+        peer: &Address,
+        server: &Server,
+        local: Option<SocketAddr>,
+        now: Tick,
+    ) -> Result<Socket, Failure> {
+        match create(peer, server, local) {
             Err(Failure::Local(_, error)) if is_shortage(&error) => {
                 self.short_since = Some(now);
                 // What rests is the first to go.
                 self.close_resting();
-                connect(peer, server, local)?
+                create(peer, server, local)
             }
-            result => result?,
-        };
+            result => result,
+        }
+    }
+
+    /// Gives a new socket a place and watches it.
+    fn settle(&mut self, socket: Socket, kind: Option<Kind>) -> Result<Link, Failure> {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { turn: 0, line: None });
             (self.places.len() - 1) as u32
@@ -203,7 +216,7 @@ impl Links {
         let link = Link { place, turn };
         let watched = self.readiness.watch(socket.as_fd(), link.token());
         if let Some(place) = self.places.get_mut(place as usize) {
-            place.line = Some(Line { socket, route, uses: 0, rests: false, owner: None });
+            place.line = Some(Line { socket, kind, owner: None });
         }
         if let Err(error) = watched {
             self.close(link);
@@ -212,77 +225,33 @@ impl Links {
         Ok(link)
     }
 
-    /// The socket that has rested longest, if that is long enough.
-    fn rested(&mut self, route: &Route, now: Tick) -> Option<Link> {
-        loop {
-            let rest = self.rest();
-            let queue = self.resting.get_mut(route)?;
-            let first = queue.front()?;
-            if now.since(first.since) < rest {
-                return None;
-            }
-            let link = first.link;
-            queue.pop_front();
-            let Some(line) = self.line_mut(link) else { continue };
-            // What came too late for its last session and is not known of yet.
-            let clean = line.socket.recv(&mut [MaybeUninit::uninit(); 1]).err();
-            if clean.is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                line.rests = false;
-                self.rested -= 1;
-                return Some(link);
-            }
-            self.close(link);
-        }
-    }
-
-    /// A session has ended. `settled`: its peer owes it nothing.
-    pub fn release(&mut self, link: Link, settled: bool, now: Tick) {
-        let room = self.rested < self.most_resting();
+    /// A session has ended; `sound`: nothing was wrong with its socket.
+    pub fn release(&mut self, link: Link, sound: bool, now: Tick) {
+        let room = self.resting.len() < self.most_resting();
         let Some(line) = self.line_mut(link) else { return };
-        line.uses += 1;
-        match line.route.filter(|_| settled && room && line.uses < USES) {
-            Some(route) => {
-                (line.owner, line.rests) = (None, true);
-                self.rested += 1;
-                self.resting.entry(route).or_default().push_back(Resting { link, since: now });
+        match line.kind.filter(|_| sound && room && calls::disconnect(line.socket.as_fd()).is_ok()) {
+            Some(kind) => {
+                line.owner = None;
+                self.resting.add(kind, link, now);
             }
             None => self.close(link),
         }
     }
 
-    /// Closes a socket that hears something while it rests.
-    pub fn close_late(&mut self, link: Link) {
-        if self.line(link).is_some_and(|line| line.rests) {
+    /// Closes what nobody has needed for long; once a second is enough.
+    pub fn sweep(&mut self, now: Tick) {
+        if self.resting.len() == 0 || now < self.sweep {
+            return;
+        }
+        self.sweep = now.after(SWEEP);
+        for link in self.resting.take_idle(now) {
             self.close(link);
         }
     }
 
-    /// Closes what nobody has needed for long; once a second is enough.
-    pub fn sweep(&mut self, now: Tick) {
-        if self.rested == 0 || now < self.sweep {
-            return;
-        }
-        self.sweep = now.after(SWEEP);
-        let mut old = Vec::new();
-        self.resting.retain(|_, queue| {
-            while queue.front().is_some_and(|first| now.since(first.since) >= IDLE) {
-                old.extend(queue.pop_front());
-            }
-            !queue.is_empty()
-        });
-        old.iter().for_each(|resting| self.close(resting.link));
-    }
-
     /// When to sweep next.
     pub fn next_sweep(&self) -> Option<Tick> {
-        (self.rested > 0).then_some(self.sweep)
-    }
-
-    /// How long a socket has to rest: as long as there are descriptors for.
-    fn rest(&self) -> Duration {
-        let most = self.most_resting().max(1);
-        let room = most.saturating_sub(self.rested);
-        (LONG_REST * room as u32 / most as u32).max(SHORT_REST)
+        (self.resting.len() > 0).then_some(self.sweep)
     }
 
     fn most_resting(&self) -> usize {
@@ -290,8 +259,8 @@ impl Links {
     }
 
     fn close_resting(&mut self) {
-        for resting in std::mem::take(&mut self.resting).into_values().flatten() {
-            self.close(resting.link);
+        for link in self.resting.take_all() {
+            self.close(link);
         }
     }
 
@@ -299,10 +268,10 @@ impl Links {
         let Some(place) = self.places.get_mut(link.place as usize).filter(|place| place.turn == link.turn) else {
             return;
         };
-        let Some(line) = place.line.take() else { return };
-        place.turn = place.turn.wrapping_add(1);
-        self.free.push(link.place);
-        self.rested -= usize::from(line.rests);
+        if place.line.take().is_some() {
+            place.turn = place.turn.wrapping_add(1);
+            self.free.push(link.place);
+        }
     }
 
     fn line(&self, link: Link) -> Option<&Line> {
@@ -325,28 +294,26 @@ fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-fn route(peer: &Address, server: &Server, local: Option<SocketAddr>) -> Option<Route> {
-    let Address::Ip(peer) = peer else { return None };
-    let proxy = &server.proxy;
-    Some(Route {
-        peer: *peer,
-        local,
-        transparent: server.bind.as_ref().is_some_and(|bind| bind.transparent),
-        rcvbuf: proxy.rcvbuf,
-        sndbuf: proxy.sndbuf,
-        keepalive: proxy.keepalive,
-    })
+/// Takes out what the session before has left; false when that does not end.
+fn is_emptied(socket: &Socket) -> bool {
+    let mut left = (0..LEFT_OVER).map(|_| socket.recv(&mut [MaybeUninit::uninit(); 1]));
+    left.any(|taken| taken.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
 }
 
-fn connect(peer: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
-    let (domain, target) = match peer {
-        Address::Ip(address) => (Domain::for_address(*address), Ok(SockAddr::from(*address))),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)),
+fn target(peer: &Address) -> io::Result<SockAddr> {
+    match peer {
+        Address::Ip(address) => Ok(SockAddr::from(*address)),
+        Address::Unix(path) => SockAddr::unix(path),
+    }
+}
+
+fn create(peer: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
+    let domain = match peer {
+        Address::Ip(address) => Domain::for_address(*address),
+        Address::Unix(_) => Domain::UNIX,
     };
-    let target = target.map_err(Failure::Connect)?;
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), None)
         .map_err(|error| Failure::Local("socket()".into(), error))?;
     bind::prepare(&socket, peer, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
-    socket.connect(&target).map_err(Failure::Connect)?;
     Ok(socket)
 }

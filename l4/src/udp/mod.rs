@@ -7,12 +7,14 @@
 //! `replies`; what happens when there is no room: `room`.
 
 mod batch;
+mod calls;
 pub mod flows;
 mod links;
 mod queue;
 mod readiness;
 mod replies;
 mod requests;
+mod resting;
 mod room;
 mod session;
 mod settings;
@@ -232,8 +234,8 @@ impl Engine {
 
     fn end(&mut self, id: Id, end: End, now: Tick) {
         if let Some(flow) = self.flows.close(id) {
-            let settled = end == End::Done && flow.session.lets_reuse();
-            self.links.release(flow.session.link, settled, now);
+            let sound = end != End::Unreachable && self.closed.is_none();
+            self.links.release(flow.session.link, sound, now);
             session::finish(flow, end, now);
         }
     }

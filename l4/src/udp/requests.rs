@@ -257,7 +257,7 @@ impl Engine {
             Ok(id) => id,
             // Room was made for it, but a reload has lowered the bound while its name was resolved.
             Err((_, mut session)) => {
-                self.links.release(link, false, now);
+                self.links.release(link, true, now);
                 session.record.entry.server.outcomes.overflows.add(1);
                 return session.record.finish(Status::Unavailable, now);
             }

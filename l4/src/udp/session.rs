@@ -145,13 +145,6 @@ impl Session {
         };
         self.record.log(level(error, Level::Error), action, format_args!("{call} failed {}", OsError(error)));
     }
-
-    /// Whether the socket may serve another session once this one is done.
-    pub fn lets_reuse(&self) -> bool {
-        let server = &self.record.entry.server;
-        // A peer that reads PROXY headers looks for one where it sees a source for the first time.
-        server.udp.reuse && server.proxy.header.is_none()
-    }
 }
 
 /// Ends a session: verdict on its peer, counters, log lines.
