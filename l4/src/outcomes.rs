@@ -32,6 +32,8 @@ pub struct Outcomes {
     pub overflows: Counter,
     /// UDP sessions without an answer that were ended to make room for others.
     pub evictions: Counter,
+    /// Datagrams of clients dropped because their session had used up its `proxy_upload_rate`.
+    pub over_rate: Counter,
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
 }

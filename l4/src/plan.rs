@@ -15,7 +15,7 @@ use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::limit;
 use fairlead_core::log::{Agreed, ErrorLog, ErrorLogs};
 use fairlead_core::names::{Names, Pattern};
-use fairlead_core::net::{Address, Listener, ListenerKey, Protocol};
+use fairlead_core::net::{Address, Listener, ListenerKey};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
 use fairlead_core::upstream::{self, Group, Method};
@@ -249,11 +249,6 @@ impl<'a> Planner<'a> {
         let listens: Vec<_> = server.listens.iter().map(|listen| (listen, self.keys(listen))).collect();
         let Some(content) = self.content(server) else { return };
         self.check(server, &content);
-        if server.listens.iter().any(|listen| listen.protocol == Protocol::Udp)
-            && let Some(problem) = server.rates.problem_with_datagrams()
-        {
-            self.build.cx.report(problem);
-        }
         let keys = listens.iter().flat_map(|(_, keys)| keys);
         let outcomes = self.outcomes(server, keys);
         let Some(compiled) = self.compile(server, content, outcomes) else { return };

@@ -1,6 +1,6 @@
 //! How fast a session's bytes may move and how many of them may wait with us:
 //! `proxy_upload_rate`, `proxy_download_rate`, `proxy_buffer_size`. The relay
-//! in core keeps to it.
+//! in core keeps to it, for datagrams `udp/pace`.
 
 use crate::directives::{SERVER, STREAM};
 use crate::record::Record;
@@ -32,39 +32,22 @@ enum Limit {
     Evaluated(Template<Variable>),
 }
 
-impl Settings {
-    /// nginx keeps to a rate for datagrams too; here it would have no effect.
-    pub fn problem_with_datagrams(&self) -> Option<Diagnostic> {
-        let limits = [("proxy_upload_rate", &self.upload), ("proxy_download_rate", &self.download)];
-        limits.into_iter().find_map(|(name, word)| {
-            let word = word.as_ref().filter(|word| parse_size(&word.text) != Some(0))?;
-            let problem = format!("\"{name}\" of datagrams is known to nginx, but not built in fairlead yet");
-            Some(Diagnostic::error(word.span, problem).help("set it in the servers that take connections"))
-        })
-    }
-}
-
 pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
-    Directive {
-        name: "proxy_upload_rate",
-        contexts: STREAM.or(SERVER),
-        args: Args::exactly(&[Value::Template], "rate"),
-        repeat: Repeat::Once,
-        default: Some("0"),
-        doc: "Bytes a second that are read from a client, for each session on its own; 0: no limit. Variables are \
-              evaluated when the session has its peer. A session that rests for its rate does not time out meanwhile.",
-        set: |rates, given| rate(given).map(|word| rates.upload = Some(word)),
-    },
-    Directive {
-        name: "proxy_download_rate",
-        contexts: STREAM.or(SERVER),
-        args: Args::exactly(&[Value::Template], "rate"),
-        repeat: Repeat::Once,
-        default: Some("0"),
-        doc: "Bytes a second that are read from a peer, for each session on its own; 0: no limit. Variables are \
-              evaluated when the session has its peer. A session that rests for its rate does not time out meanwhile.",
-        set: |rates, given| rate(given).map(|word| rates.download = Some(word)),
-    },
+    rate(
+        "proxy_upload_rate",
+        "Bytes a second that are read from a client, for each session on its own; 0: no limit. Variables are evaluated \
+         when the session has its peer. A session that rests for its rate does not time out meanwhile. A UDP session's \
+         first datagram always passes; of the others those that come faster are lost and not counted in \
+         `$bytes_received`. What an eighth of a second brings may come at once (nginx: one datagram).",
+        |rates, given| size_or_variable(given).map(|word| rates.upload = Some(word)),
+    ),
+    rate(
+        "proxy_download_rate",
+        "Bytes a second that are read from a peer, for each session on its own; 0: no limit. Variables are evaluated \
+         when the session has its peer. A session that rests for its rate does not time out meanwhile. A peer's \
+         datagrams wait in the session's socket (`proxy_socket_rcvbuf`); the kernel drops what does not fit.",
+        |rates, given| size_or_variable(given).map(|word| rates.download = Some(word)),
+    ),
     Directive {
         name: "proxy_buffer_size",
         contexts: STREAM.or(SERVER),
@@ -76,28 +59,31 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
               which may hold sixteen times as much. A session where nothing waits holds nothing.",
         set: |rates, given| given.size(0).map(|size| rates.buffer = size),
     },
-    Directive {
-        name: "proxy_downstream_buffer",
-        contexts: STREAM.or(SERVER),
-        args: Args::exactly(&[Value::Size], "size"),
-        repeat: Repeat::Once,
-        default: None,
-        doc: "The old name of `proxy_buffer_size`.",
-        set: renamed,
-    },
-    Directive {
-        name: "proxy_upstream_buffer",
-        contexts: STREAM.or(SERVER),
-        args: Args::exactly(&[Value::Size], "size"),
-        repeat: Repeat::Once,
-        default: None,
-        doc: "The old name of `proxy_buffer_size`.",
-        set: renamed,
-    },
+    old_name("proxy_downstream_buffer"),
+    old_name("proxy_upstream_buffer"),
 ];
 
+type Set = fn(&mut Settings, &Given<'_>) -> Result<(), Diagnostic>;
+
+const fn rate(name: &'static str, doc: &'static str, set: Set) -> Directive<Settings> {
+    let args = Args::exactly(&[Value::Template], "rate");
+    Directive { name, contexts: STREAM.or(SERVER), args, repeat: Repeat::Once, default: Some("0"), doc, set }
+}
+
+const fn old_name(name: &'static str) -> Directive<Settings> {
+    Directive {
+        name,
+        contexts: STREAM.or(SERVER),
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "The old name of `proxy_buffer_size`.",
+        set: renamed,
+    }
+}
+
 /// A size, or what gives one when a session comes.
-fn rate(given: &Given<'_>) -> Result<Word, Diagnostic> {
+fn size_or_variable(given: &Given<'_>) -> Result<Word, Diagnostic> {
     if !given.text(0).contains('$') {
         given.size(0)?;
     }

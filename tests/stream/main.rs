@@ -41,6 +41,7 @@ mod udp;
 mod udp_addresses;
 mod udp_bounds;
 mod udp_peers;
+mod udp_rates;
 mod udp_sockets;
 mod unix_datagrams;
 mod variables;

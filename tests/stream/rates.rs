@@ -104,15 +104,6 @@ fn a_session_that_rests_for_its_rate_does_not_time_out() {
 }
 
 #[test]
-fn a_rate_of_datagrams_is_refused_by_name() {
-    let server = "server { listen 127.0.0.1:{port} udp; proxy_pass 127.0.0.1:1; proxy_upload_rate 10k; }";
-    let (sound, said) = fairlead().check(&format!("stream {{ {server} }}"));
-    assert!(!sound && said.contains("\"proxy_upload_rate\" of datagrams is known to nginx"), "{said}");
-    let (sound, said) = fairlead().check(&format!("stream {{ {} }}", server.replace("10k", "0")));
-    assert!(sound, "{said}");
-}
-
-#[test]
 fn a_rate_is_a_size_or_a_variable() {
     let check = |rate: &str| {
         fairlead()

@@ -54,7 +54,7 @@ pub const UNANSWERED: Duration = Duration::from_millis(250);
 pub const ANSWERED: Duration = Duration::from_secs(2);
 
 /// Sessions looked at for one that may go.
-const LOOKS: usize = 8;
+pub const LOOKS: usize = 8;
 
 /// No room for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub struct Flows<S> {
     free: Vec<u32>,
     index: AHashMap<Key, u32>,
     wheel: Wheel,
+    /// Sessions that rest for their rate; made for the first one that does.
+    resting: Option<Box<Wheel>>,
     /// Sessions whose client has not come back after a reply: its address may be invented.
     unproven: Queue,
     limit: usize,
@@ -130,7 +132,8 @@ struct Slot<S> {
 impl<S> Flows<S> {
     pub fn new(limit: usize, now: Tick) -> Flows<S> {
         let (wheel, unproven) = (Wheel::new(now), Queue::new());
-        Flows { slots: Vec::new(), free: Vec::new(), index: AHashMap::new(), wheel, unproven, limit, live: 0 }
+        let (slots, free, index) = (Vec::new(), Vec::new(), AHashMap::new());
+        Flows { slots, free, index, wheel, resting: None, unproven, limit, live: 0 }
     }
 
     /// Changes the bound; sessions that are there stay.
@@ -280,9 +283,36 @@ impl<S> Flows<S> {
         None
     }
 
-    /// When to ask for expired sessions again.
+    /// Lets a session that [`Flows::expired`] has named go on if its silence counts from `since` only,
+    /// which may be yet to come; false when it is over even so.
+    pub fn prolong(&mut self, id: Id, since: Tick, now: Tick) -> bool {
+        let Some(flow) = self.flow(id) else { return false };
+        let deadline = since.after(flow.limits.timeout);
+        if deadline > now {
+            self.wheel.insert(id.slot, deadline);
+        }
+        deadline > now
+    }
+
+    /// Names the session again once `until`, which is later than `now`, has come.
+    pub fn rest(&mut self, id: Id, until: Tick, now: Tick) {
+        if self.flow(id).is_some() {
+            let resting = self.resting.get_or_insert_with(|| Box::new(Wheel::new(now)));
+            resting.remove(id.slot);
+            resting.insert(id.slot, until);
+        }
+    }
+
+    /// One session whose rest is over; or is not, when it is a long one: ask what it waits for again.
+    pub fn rested(&mut self, now: Tick) -> Option<Id> {
+        let slot = self.resting.as_mut()?.take(now)?;
+        self.slots.get(slot as usize).map(|place| Id { slot, turn: place.turn })
+    }
+
+    /// When to ask for expired and for rested sessions again.
     pub fn next_expiry(&self) -> Option<Tick> {
-        self.wheel.next()
+        let resting = self.resting.as_ref().and_then(|resting| resting.next());
+        self.wheel.next().into_iter().chain(resting).min()
     }
 
     /// Ends a session and gives back what the edge kept of it.
@@ -294,6 +324,9 @@ impl<S> Flows<S> {
         self.free.push(id.slot);
         self.wheel.remove(id.slot);
         self.unproven.remove(id.slot);
+        if let Some(resting) = &mut self.resting {
+            resting.remove(id.slot);
+        }
         if flow.attached {
             self.index.remove(&flow.key);
         }

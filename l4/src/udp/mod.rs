@@ -10,6 +10,7 @@ mod batch;
 mod calls;
 pub mod flows;
 mod links;
+mod pace;
 mod queue;
 mod readiness;
 mod replies;
@@ -179,6 +180,7 @@ impl Engine {
     /// Moves what can be moved; true when there may be more.
     fn turn(&mut self, cx: &mut Context<'_>, batch: &mut Batch, now: Tick) -> bool {
         self.begin_resolved(now);
+        self.read_on(batch, now);
         let mut ready = std::mem::take(&mut self.ready);
         let mut rounds = 0;
         let more = loop {
@@ -242,7 +244,10 @@ impl Engine {
 
     fn expire(&mut self, now: Tick) {
         while let Some(id) = self.flows.expired(now) {
-            self.end(id, End::Silent, now);
+            let rested = self.flows.flow(id).and_then(|flow| flow.session.rested());
+            if !rested.is_some_and(|rested| self.flows.prolong(id, rested, now)) {
+                self.end(id, End::Silent, now);
+            }
         }
         self.links.sweep(now);
     }

@@ -50,7 +50,17 @@ impl Outbox {
 }
 
 impl Engine {
-    /// Reads a session's peer until it is drained.
+    /// Reads the peers of sessions that have rested for their rate.
+    pub fn read_on(&mut self, batch: &mut Batch, now: Tick) {
+        while let Some(id) = self.flows.rested(now) {
+            if let Some(link) = self.flows.flow(id).map(|flow| flow.session.link) {
+                self.take_replies(Ready { token: link.token(), error: true }, batch, now);
+                self.send_replies(batch, now);
+            }
+        }
+    }
+
+    /// Reads a session's peer until it is drained, or has to rest for its rate.
     pub fn take_replies(&mut self, event: Ready, batch: &mut Batch, now: Tick) {
         let link = Link::of(&event);
         let mut queued = 0;
@@ -62,7 +72,11 @@ impl Engine {
                 queued = 0;
             }
             let (Some(flow), Some(socket)) = (self.flows.flow(id), self.links.socket(link)) else { return };
-            let taken = match batch.receive_replies(socket.as_fd(), self.outbox.taken, WANT) {
+            let want = match flow.session.appetite(WANT, now) {
+                Ok(want) => want,
+                Err(until) => return self.flows.rest(id, until, now),
+            };
+            let taken = match batch.receive_replies(socket.as_fd(), self.outbox.taken, want) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -71,13 +85,15 @@ impl Engine {
                     return self.end(id, End::Unreachable, now);
                 }
             };
+            let places = self.outbox.taken..self.outbox.taken + taken;
+            flow.session.read(places.filter_map(|place| batch.datagram(place)).map(<[u8]>::len), now);
             let left = flow.replies_left().map_or(u64::MAX, |left| left.saturating_sub(queued));
             let wanted = usize::try_from(left).unwrap_or(taken).min(taken);
             let to = Sender { client: flow.key().client, local: flow.key().local };
             self.outbox.add(batch, (id, to, flow.session.segments.to_client), wanted);
             queued += wanted as u64;
             // What is more than the session waits for is lost with it.
-            if wanted as u64 == left || (taken < WANT && !event.error) {
+            if wanted as u64 == left || (taken < want && !event.error) {
                 return;
             }
         }

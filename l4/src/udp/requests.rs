@@ -145,6 +145,10 @@ impl Engine {
         let Some(flow) = self.flows.flow(id) else { return false };
         let Some(socket) = self.links.socket(flow.session.link) else { return false };
         let first = flow.requests == 0;
+        if !first && !flow.session.lets_pass(bytes.len(), now) {
+            flow.session.record.entry.server.outcomes.over_rate.add(1);
+            return true;
+        }
         match flow.session.send(socket, bytes, first) {
             Ok(()) => {
                 if self.flows.request(id, 1, now) == Verdict::Done {

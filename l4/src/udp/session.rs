@@ -8,6 +8,7 @@ use crate::record::{Record, level};
 use crate::target::{CONNECTING, Candidates, Pick};
 use crate::udp::flows::{Flow, Limits};
 use crate::udp::links::{Failure, Link, Links};
+use crate::udp::pace::Pace;
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{write_proxy_v1, write_proxy_v2};
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub link: Link,
     /// Several datagrams may go as segments of one message: to the peer, to the client.
     pub segments: Segments,
+    /// What `proxy_upload_rate` and `proxy_download_rate` say, if they say anything.
+    pace: Option<Box<Pace>>,
     pick: Pick,
     /// What had happened in the peer's group when it was last looked at.
     changes: u64,
@@ -68,8 +71,11 @@ impl Session {
     ) -> Option<Session> {
         match connect(&mut record, &mut candidates, links, now) {
             Ok((link, pick)) => {
-                let segments = Segments { to_peer: true, to_client: true };
-                Some(Session { record, link, segments, pick, changes: u64::MAX, _ticket: ticket })
+                let pace = Pace::of(&record, now);
+                // With a rate each datagram of the client is judged alone.
+                let to_peer = pace.as_ref().is_none_or(|pace| pace.upload.is_none());
+                let segments = Segments { to_peer, to_client: true };
+                Some(Session { record, link, segments, pace, pick, changes: u64::MAX, _ticket: ticket })
             }
             Err(status) => {
                 record.finish(status, now);
@@ -86,6 +92,33 @@ impl Session {
             return false;
         }
         lease.peer.is_lost() || (lease.peer.has_failed(now) && lease.has_alternative(now))
+    }
+
+    /// Whether a datagram of the client may pass, as far as `proxy_upload_rate` goes.
+    pub fn lets_pass(&mut self, bytes: usize, now: Tick) -> bool {
+        let upload = self.pace.as_mut().and_then(|pace| pace.upload.as_mut());
+        upload.is_none_or(|upload| upload.lets_pass(bytes, now))
+    }
+
+    /// How many datagrams may be read from the peer at once, `most` at most.
+    ///
+    /// # Errors
+    /// None yet because of `proxy_download_rate`: when to come back.
+    pub fn appetite(&mut self, most: usize, now: Tick) -> Result<usize, Tick> {
+        let download = self.pace.as_mut().and_then(|pace| pace.download.as_mut());
+        download.map_or(Ok(most), |download| download.appetite(most, now))
+    }
+
+    /// Datagrams of these lengths were read from the peer.
+    pub fn read(&mut self, lengths: impl Iterator<Item = usize>, now: Tick) {
+        if let Some(download) = self.pace.as_mut().and_then(|pace| pace.download.as_mut()) {
+            download.took(lengths.sum::<usize>() as u64, now);
+        }
+    }
+
+    /// When neither direction rests for its rate any more.
+    pub fn rested(&self) -> Option<Tick> {
+        self.pace.as_ref().map(|pace| pace.rested())
     }
 
     /// Sends one datagram to the peer; the first of a session carries our PROXY header.

@@ -7,9 +7,10 @@ mod stories;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::panic::resume_unwind;
+use std::time::{Duration, Instant};
 
-use fairlead_harness::{Proxy, Setup, UdpClient, connect_from, eventually, reset};
+use fairlead_harness::{PATIENCE, Proxy, Setup, UdpClient, connect_from, eventually, reset};
 
 use peers::Peers;
 
@@ -89,10 +90,14 @@ pub fn compare(common: &str, stories: Vec<Story>) {
         [Side::start(Setup::nginx(), &blocks), Side::start(Setup::new(env!("CARGO_BIN_EXE_fairlead")), &blocks)];
     let mut wrong = String::new();
     for story in &stories {
-        let mut told = sides.each_ref().map(|side| side.tell(story));
+        let began = Instant::now();
+        let mut told = both(&sides, |side| side.tell(story));
+        if began.elapsed() >= PATIENCE {
+            let _ = writeln!(wrong, "{}: waits for what does not come", story.name);
+        }
         if told[0] != told[1] && story.differs.is_none() && story.but.is_empty() {
             // A machine that was busy for a moment is no difference: those show every time.
-            told = sides.each_ref().map(|side| side.tell(story));
+            told = both(&sides, |side| side.tell(story));
         }
         let [nginx, ours] = told;
         let nginx = story.but.iter().fold(nginx, |text, (theirs, ours)| text.replace(theirs, ours));
@@ -107,6 +112,15 @@ pub fn compare(common: &str, stories: Vec<Story>) {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// What both make of it, at the same time.
+fn both<S: Sync, T: Send>(sides: &[S; 2], run: impl Fn(&S) -> T + Sync) -> [T; 2] {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| run(&sides[0]));
+        let other = run(&sides[1]);
+        [one.join().unwrap_or_else(|panic| resume_unwind(panic)), other]
+    })
 }
 
 /// One of the two, with peers of its own.
@@ -245,7 +259,7 @@ fn on_stream(slot: &mut Option<TcpStream>, act: &Act) -> Option<String> {
         Act::Silence => {
             let _ = stream.set_read_timeout(Some(MOMENT));
             let heard = !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-            let _ = stream.set_read_timeout(Some(fairlead_harness::PATIENCE));
+            let _ = stream.set_read_timeout(Some(PATIENCE));
             return Some(format!("hears: {heard}"));
         }
         Act::Finish => {

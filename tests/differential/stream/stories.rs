@@ -300,6 +300,21 @@ fn rates_are_kept_as_in_nginx() {
             "proxy_buffer_size 100; proxy_pass {echo};",
             [send("0123456789".repeat(100)), Act::Read(1000), Act::Close],
         ),
+        udp(
+            "too_many_datagrams",
+            "proxy_upload_rate 100; proxy_pass {udp_silent}; proxy_timeout 300ms;",
+            [send([b'a'; 99]), send([b'b'; 99]), send([b'c'; 99])],
+        ),
+        udp(
+            "a_long_first_datagram",
+            "proxy_upload_rate 100; proxy_pass {udp_silent}; proxy_timeout 300ms;",
+            [send([b'a'; 250]), send("b")],
+        ),
+        udp(
+            "a_reply_that_waits",
+            "proxy_download_rate 100; proxy_pass {udp_twice}; proxy_responses 2; proxy_requests 1; proxy_timeout 300ms;",
+            [send([b'a'; 90]), Act::Read(1), Act::Silence, Act::Read(1)],
+        ),
     ];
     compare("", stories);
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::udp::wheel::GRAIN;
+
+mod model;
 
 /// xorshift64*: the same seed replays the same day.
 struct Random(u64);
@@ -22,226 +23,29 @@ fn limits(requests: u32, responses: Option<u32>, timeout: u64) -> Limits {
     Limits { requests, responses, timeout: Duration::from_millis(timeout) }
 }
 
-/// A session as nginx's rules describe it, kept in the plainest way.
-struct Plain {
-    number: u64,
-    client: u64,
-    limits: Limits,
-    requests: u64,
-    responses: u64,
-    touched: u64,
-    attached: bool,
-    /// Its client has sent something after a reply.
-    proven: bool,
-    id: Id,
-}
-
-impl Plain {
-    fn may_go(&self, now: u64) -> bool {
-        let patience = if self.responses == 0 { UNANSWERED } else { ANSWERED };
-        !self.proven && Duration::from_millis(now - self.touched) >= patience
+/// Events in the proportion in which they come: mostly datagrams, some silence, now and then a rest or a lost peer.
+fn day(seed: u64) -> Vec<u8> {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut bytes = vec![random.below(256) as u8];
+    for _ in 0..600 {
+        let kind = [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4, 3, 6, 5, 7, 7, 7][random.below(19) as usize];
+        bytes.push(kind | (random.below(32) << 3) as u8);
+        bytes.push(random.below(256) as u8);
     }
-
-    fn done(&mut self) -> bool {
-        let wanted = u64::from(self.limits.requests);
-        if wanted > 0 && self.requests < wanted {
-            return false;
-        }
-        if wanted > 0 {
-            self.attached = false;
-        }
-        self.limits.responses.is_some_and(|each| self.responses >= u64::from(each) * self.requests)
-    }
-}
-
-/// A day of clients, peers and silence, played to the table and to the plain model at once.
-struct Day {
-    random: Random,
-    now: u64,
-    flows: Flows<u64>,
-    model: Vec<Plain>,
-    opened: u64,
-    refused: u64,
-    evicted: u64,
-    limit: usize,
-}
-
-impl Day {
-    fn new(seed: u64) -> Day {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let now = random.below(1 << 40);
-        let limit = 4 + random.below(24) as usize;
-        Day {
-            random,
-            now,
-            flows: Flows::new(limit, Tick(now)),
-            model: vec![],
-            opened: 0,
-            refused: 0,
-            evicted: 0,
-            limit,
-        }
-    }
-
-    fn client_sends(&mut self) {
-        let client = self.random.below(16);
-        let now = Tick(self.now);
-        let known = self.model.iter().position(|plain| plain.attached && plain.client == client);
-        assert_eq!(self.flows.find(&key(client)), known.map(|at| self.model[at].id), "finds the client's session");
-        let at = match known {
-            Some(at) => at,
-            None => match self.open(client, now) {
-                Some(at) => at,
-                None => return,
-            },
-        };
-        let plain = &mut self.model[at];
-        plain.requests += 1;
-        plain.proven |= plain.responses > 0;
-        plain.touched = self.now;
-        let done = plain.done();
-        let verdict = self.flows.request(plain.id, 1, now);
-        self.settle(at, done, verdict);
-    }
-
-    fn open(&mut self, client: u64, now: Tick) -> Option<usize> {
-        let responses = match self.random.below(4) {
-            0 => None,
-            each => Some(each as u32 - 1),
-        };
-        let timeout = [20, 100, 3_000, 600_000][self.random.below(4) as usize];
-        let limits = limits(self.random.below(4) as u32, responses, timeout);
-        if self.model.len() == self.limit {
-            self.make_room(now);
-        }
-        let full = self.model.len() == self.limit;
-        match self.flows.open(key(client), limits, self.opened, now) {
-            Ok(id) => {
-                assert!(!full, "the bound holds");
-                let number = self.opened;
-                self.opened += 1;
-                self.model.push(Plain {
-                    number,
-                    client,
-                    limits,
-                    requests: 0,
-                    responses: 0,
-                    touched: self.now,
-                    attached: true,
-                    proven: false,
-                    id,
-                });
-                Some(self.model.len() - 1)
-            }
-            Err((Full, session)) => {
-                assert!(full, "refuses only when full");
-                assert_eq!(session, self.opened, "a refused session comes back");
-                self.refused += 1;
-                None
-            }
-        }
-    }
-
-    /// Half of the time as the engine does it, or nothing else would ever be refused.
-    fn make_room(&mut self, now: Tick) {
-        if self.random.below(2) == 0 {
-            return;
-        }
-        let victim = self.flows.victim(now);
-        let may_go = self.model.iter().filter(|plain| plain.may_go(self.now)).count();
-        let unproven = self.model.iter().filter(|plain| !plain.proven).count();
-        match victim.map(|id| self.model.iter().position(|plain| plain.id == id).expect("is there")) {
-            Some(at) => {
-                assert!(self.model[at].may_go(self.now), "nobody is put out who may be waited for");
-                self.evicted += 1;
-                self.close(at);
-            }
-            None => assert!(may_go == 0 || unproven > LOOKS, "whoever may go is found"),
-        }
-    }
-
-    fn peer_leaves(&mut self) {
-        if self.model.is_empty() {
-            return;
-        }
-        let at = self.random.below(self.model.len() as u64) as usize;
-        let plain = &mut self.model[at];
-        plain.attached = false;
-        plain.limits.timeout = plain.limits.timeout.min(Duration::from_millis(500));
-        plain.touched = self.now;
-        self.flows.retire(plain.id, Duration::from_millis(500), Tick(self.now));
-    }
-
-    fn peer_answers(&mut self) {
-        if self.model.is_empty() {
-            return;
-        }
-        let at = self.random.below(self.model.len() as u64) as usize;
-        let plain = &mut self.model[at];
-        plain.responses += 1;
-        plain.touched = self.now;
-        let done = plain.done();
-        let verdict = self.flows.response(plain.id, 1, Tick(self.now));
-        self.settle(at, done, verdict);
-    }
-
-    fn settle(&mut self, at: usize, done: bool, verdict: Verdict) {
-        assert_eq!(verdict == Verdict::Done, done, "ends when nginx ends it");
-        if done {
-            self.close(at);
-        }
-    }
-
-    fn close(&mut self, at: usize) {
-        let plain = self.model.swap_remove(at);
-        let flow = self.flows.close(plain.id).expect("is there until it is closed");
-        assert_eq!(
-            (flow.session, flow.requests, flow.responses),
-            (plain.number, plain.requests, plain.responses),
-            "its own counts"
-        );
-        assert!(self.flows.flow(plain.id).is_none() && self.flows.close(plain.id).is_none(), "an old id is dead");
-    }
-
-    fn time_passes(&mut self) {
-        self.now += [1, 7, 40, 300, 900, 20_000, 700_000][self.random.below(7) as usize];
-        while let Some(id) = self.flows.expired(Tick(self.now)) {
-            let at = self.model.iter().position(|plain| plain.id == id).expect("expires what is there");
-            let silent = Duration::from_millis(self.now - self.model[at].touched);
-            assert!(silent >= self.model[at].limits.timeout, "never early");
-            self.close(at);
-        }
-        for plain in &self.model {
-            let due = plain.touched + plain.limits.timeout.as_millis() as u64;
-            assert!(self.now < due + GRAIN, "late by less than a grain");
-            let next = self.flows.next_expiry().expect("somebody waits").0;
-            assert!(next <= due + GRAIN, "wakes in time");
-        }
-    }
+    bytes
 }
 
 #[test]
 fn sessions_begin_and_end_as_nginx_says() {
-    let mut total = (0, 0);
+    let mut total = (0, 0, 0);
     for seed in 0..256 {
-        let outcome = std::panic::catch_unwind(|| {
-            let mut day = Day::new(seed);
-            for _ in 0..600 {
-                match day.random.below(20) {
-                    0..10 => day.client_sends(),
-                    10..16 => day.peer_answers(),
-                    16 => day.peer_leaves(),
-                    _ => day.time_passes(),
-                }
-                assert_eq!(day.flows.len(), day.model.len());
-            }
-            assert!(day.opened > 10, "something happened");
-            (day.refused, day.evicted)
-        });
-        let (refused, evicted) = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
-        total = (total.0 + refused, total.1 + evicted);
+        let game = std::panic::catch_unwind(|| model::run(&day(seed))).unwrap_or_else(|_| panic!("seed {seed}"));
+        assert!(game.opened > 10, "seed {seed}: something happened");
+        total = (total.0 + game.refused, total.1 + game.evicted, total.2 + game.prolonged);
     }
-    assert!(total.0 > 100 && total.1 > 100, "tables were full, and some made room: {total:?}");
+    let (refused, evicted, prolonged) = total;
+    assert!(refused > 100 && evicted > 100, "tables were full, and some made room: {refused}, {evicted}");
+    assert!(prolonged > 100, "sessions rested: {prolonged}");
 }
 
 #[test]
