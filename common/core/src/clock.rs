@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 mod local;
+pub mod wheel;
 
 pub use local::{push_time_error, push_time_iso8601, push_time_local, push_time_syslog};
 

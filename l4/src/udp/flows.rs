@@ -6,10 +6,10 @@
 //! session of which nothing shows that a client waits for it ([`Flows::victim`]).
 
 use crate::udp::queue::Queue;
-pub use crate::udp::wheel::GRAIN;
-use crate::udp::wheel::Wheel;
 use ahash::AHashMap;
 use fairlead_core::clock::Tick;
+pub use fairlead_core::clock::wheel::GRAIN;
+use fairlead_core::clock::wheel::Wheel;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

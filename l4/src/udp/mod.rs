@@ -21,7 +21,6 @@ mod session;
 mod settings;
 mod stand_ins;
 mod waiting;
-mod wheel;
 
 use crate::worker::Worker;
 use batch::{BATCH, Batch};

@@ -2,11 +2,9 @@
 //! when it fires or when the deadline comes nearer than it.
 
 use crate::clock::{Tick, tick};
-use std::future::Future;
-use std::pin::Pin;
+use crate::net::reactor::Timer;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Sleep;
 
 /// The deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +16,14 @@ pub struct Deadline {
     /// A wait that was asked for and whose clock has not been read yet: the next poll reads it.
     wait: Option<Duration>,
     armed: Tick,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
 
 const NEVER: Tick = Tick(u64::MAX);
 
 impl Default for Deadline {
     fn default() -> Deadline {
-        Deadline { at: NEVER, wait: None, armed: NEVER, sleep: None }
+        Deadline { at: NEVER, wait: None, armed: NEVER, timer: None }
     }
 }
 
@@ -57,27 +55,19 @@ impl Deadline {
             return Poll::Ready(Timeout);
         }
         // A timer that fires no later than we need, and has not fired: nothing to do.
-        let running = self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed());
-        if running && self.armed <= self.at {
-            return Poll::Pending;
+        if self.timer.is_none() || self.armed <= now || self.armed > self.at {
+            self.arm(cx);
         }
-        self.arm(now, cx);
         Poll::Pending
     }
 
-    fn arm(&mut self, now: Tick, cx: &mut Context<'_>) {
-        // `tick` lags the timer's clock by up to a kernel tick; firing early only arms it again.
-        let until = tokio::time::Instant::now() + self.at.since(now);
-        self.armed = self.at;
-        let sleep = match &mut self.sleep {
-            Some(sleep) => {
-                sleep.as_mut().reset(until);
-                sleep
-            }
-            none => none.insert(Box::pin(tokio::time::sleep_until(until))),
-        };
-        if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        if self.timer.is_none() {
+            self.timer = Timer::new();
+        }
+        if let Some(timer) = &self.timer {
+            timer.set(self.at, cx);
+            self.armed = self.at;
         }
     }
 }

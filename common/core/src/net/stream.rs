@@ -165,20 +165,36 @@ impl Stream {
     }
 
     /// A system call that reads up to `size` bytes: fewer than that mean that the socket is drained,
-    /// unless something was said to end them. Pass 0 where fewer mean nothing.
+    /// and when its end was seen before, that nothing follows. Pass 0 where fewer mean nothing.
     fn reading(&self, size: usize, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
-        const MORE: Events = Events::ENDING.with(Events::FAILED).with(Events::URGENT);
         let events = self.watch.events();
         if !events.has(Events::READABLE) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if events.has(Events::DRAINED) {
+            return Ok(0);
+        }
         let read = call(self.socket.as_fd());
         match &read {
-            Ok(count) if *count > 0 && *count < size && !events.has_any(MORE) => self.watch.clear(Events::READABLE),
+            Ok(count) if *count > 0 && *count < size => self.fell_short(events),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.watch.clear(Events::READABLE),
             _ => {}
         }
         read
+    }
+
+    /// After a read that got less than it could, `before` which these events were known.
+    fn fell_short(&self, before: Events) {
+        // Urgent data ends a read early; an error is still to be told.
+        if before.has_any(Events::URGENT.with(Events::FAILED)) {
+            return;
+        }
+        match before.has(Events::ENDING) {
+            // Descriptors sent along end a read of a Unix socket early.
+            true if self.unix => {}
+            true => self.watch.set(Events::DRAINED),
+            false => self.watch.clear(Events::READABLE),
+        }
     }
 
     /// The same for a call that writes; also with 0 where fewer mean nothing.

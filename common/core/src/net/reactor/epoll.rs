@@ -30,6 +30,9 @@ impl Events {
     /// There is, or was, urgent data: a read stops before it, full or not.
     pub const URGENT: Events = Events(16);
 
+    /// All there was has been read, and no more can come.
+    pub const DRAINED: Events = Events(32);
+
     pub fn has(self, events: Events) -> bool {
         self.0 & events.0 == events.0
     }

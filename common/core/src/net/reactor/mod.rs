@@ -12,7 +12,9 @@ mod slots;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timers;
 
+use crate::clock::{Tick, tick};
 use epoll::Epoll;
 pub(super) use epoll::{Event, Events};
 use slots::{Key, Slots};
@@ -24,10 +26,14 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tasks::Tasks;
+use timers::Timers;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Rounds of events and tasks before tokio gets its turn.
 const ROUNDS: usize = 8;
+
+const NEVER: Tick = Tick(u64::MAX);
 
 /// After a round of so many events it pays to look again at once rather than by way of tokio.
 const BUSY: usize = 8;
@@ -40,6 +46,10 @@ struct Reactor {
     epoll: Epoll,
     watched: RefCell<Slots<Rc<Watched>>>,
     tasks: Tasks,
+    timers: RefCell<Timers>,
+    /// The runtime's timer for the earliest of ours, and when it fires.
+    alarm: RefCell<Option<Pin<Box<Sleep>>>>,
+    alarm_at: Cell<Tick>,
     /// Reads and writes that the running task may still do before the others' turn.
     budget: Cell<u32>,
 }
@@ -71,6 +81,9 @@ fn here() -> io::Result<Rc<Reactor>> {
             epoll: Epoll::new()?,
             watched: RefCell::default(),
             tasks: Tasks::default(),
+            timers: RefCell::new(Timers::new(tick())),
+            alarm: RefCell::default(),
+            alarm_at: Cell::new(NEVER),
             budget: Cell::new(BUDGET),
         };
         let reactor = Rc::new(reactor);
@@ -107,12 +120,14 @@ impl Drop for Driver {
 impl Reactor {
     fn turn(&self, cx: &mut Context<'_>) {
         self.tasks.begin(cx.waker());
+        self.wake_the_due(tick());
         let mut look = false;
         for _ in 0..ROUNDS {
             let happened = if look { self.epoll.take(|event| self.raise(event)) } else { self.poll_events(cx) };
             self.tasks.run(|| self.budget.set(BUDGET));
             look = happened.is_some_and(|count| count >= BUSY);
             if happened.is_none() && self.tasks.are_idle() {
+                self.set_alarm(cx);
                 return self.tasks.end();
             }
         }
@@ -125,12 +140,70 @@ impl Reactor {
         self.epoll.poll(cx, |event| self.raise(event))
     }
 
+    fn wake_the_due(&self, now: Tick) {
+        // Not in the condition of a loop, where the borrow would last while a waker runs.
+        let due = || self.timers.borrow_mut().due(now);
+        while let Some(waker) = due() {
+            waker.wake();
+        }
+    }
+
+    /// The runtime wakes the driver when the next timer may be due.
+    fn set_alarm(&self, cx: &mut Context<'_>) {
+        let alarm = &mut *self.alarm.borrow_mut();
+        if alarm.as_ref().is_none_or(|alarm| alarm.is_elapsed()) {
+            self.alarm_at.set(NEVER);
+        }
+        let Some(next) = self.timers.borrow().next() else { return };
+        // Most timers are never due: an alarm that is too early stays, finds nothing to do, and is set again.
+        if self.alarm_at.get() <= next {
+            return;
+        }
+        self.alarm_at.set(next);
+        let until = Instant::now() + next.since(tick());
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        alarm.as_mut().reset(until);
+        if alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn raise(&self, event: Event) {
         let watched = self.watched.borrow().get(event.key).cloned();
         // None: it was closed while the event was under way.
         if let Some(watched) = watched {
             watched.raise(event.events);
         }
+    }
+}
+
+/// Somebody who waits for a time to come, of the reactor of its thread.
+pub(super) struct Timer {
+    reactor: Rc<Reactor>,
+    number: u32,
+}
+
+impl Timer {
+    /// `None` where there is no reactor, and so no stream that anybody could wait for.
+    pub fn new() -> Option<Timer> {
+        let reactor = here().ok()?;
+        let number = reactor.timers.borrow_mut().number();
+        Some(Timer { reactor, number })
+    }
+
+    /// Wakes the task of `cx` once, when `at` has passed, and late by less than 20 ms; instead of
+    /// what was set before.
+    pub fn set(&self, at: Tick, cx: &mut Context<'_>) {
+        self.reactor.timers.borrow_mut().set(self.number, at, cx.waker());
+        if at < self.reactor.alarm_at.get() {
+            self.reactor.tasks.wake_driver();
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.reactor.timers.borrow_mut().forget(self.number);
     }
 }
 
@@ -172,6 +245,10 @@ impl Watch {
 
     pub fn events(&self) -> Events {
         self.watched.events.get()
+    }
+
+    pub fn set(&self, events: Events) {
+        self.watched.events.set(self.events().with(events));
     }
 
     pub fn clear(&self, events: Events) {

@@ -179,7 +179,8 @@ impl Tasks {
         self.wake_driver();
     }
 
-    fn wake_driver(&self) {
+    /// The driver looks again at what there is to do, if it waits.
+    pub fn wake_driver(&self) {
         if !self.awake.replace(true) {
             self.driver.borrow().wake_by_ref();
         }

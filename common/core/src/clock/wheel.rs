@@ -1,10 +1,11 @@
-//! When flows may have expired: a wheel of coarse buckets over the flows' own
-//! numbers. Touching a flow costs nothing here: it is looked at when its bucket
-//! comes round, and put into a later one if it lived on meanwhile.
+//! When deadlines may have passed: a wheel of coarse buckets over numbers that the caller gives
+//! out. Moving a deadline costs nothing here: it is looked at when its bucket comes round, and put
+//! into a later one if it has moved meanwhile.
 //!
-//! Pure: time is an argument. Never early; late by less than [`GRAIN`].
+//! Pure: time is an argument. Never early; late by less than [`GRAIN`]. Used for UDP flows and for
+//! the deadlines of connections.
 
-use fairlead_core::clock::Tick;
+use crate::clock::Tick;
 
 /// Milliseconds of one bucket.
 pub const GRAIN: u64 = 16;
@@ -14,7 +15,7 @@ const BUCKETS: usize = 1024;
 const WORD: usize = 64;
 const NONE: u32 = u32::MAX;
 
-pub(crate) struct Wheel {
+pub struct Wheel {
     heads: Box<[u32; BUCKETS]>,
     /// One bit per bucket that holds anybody.
     occupied: [u64; BUCKETS / WORD],
