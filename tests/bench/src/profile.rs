@@ -57,8 +57,10 @@ fn print_symbols(data: &Path) -> Result<(), Fault> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rows: Vec<(f64, bool, &str)> = text.lines().filter_map(symbol).collect();
     let sum = |user: bool| rows.iter().filter(|row| row.1 == user).map(|row| row.0).sum::<f64>();
-    println!("  kernel {:.1} %, user {:.1} %; of the user side:", sum(false), sum(true));
-    rows.iter().filter(|row| row.1).take(SYMBOLS).for_each(|row| println!("  {:6.2} %  {}", row.0, row.2));
+    for (side, user) in [("kernel", false), ("user", true)] {
+        println!("  {side} {:.1} %", sum(user));
+        rows.iter().filter(|row| row.1 == user).take(SYMBOLS).for_each(|row| println!("  {:6.2} %  {}", row.0, row.2));
+    }
     Ok(())
 }
 
