@@ -40,6 +40,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Not "exe", which is what it is started by. A name is no more than a courtesy.
     let _ = nix::sys::prctl::set_name(c"fairlead");
+    // What a session costs is small and comes in any number: pages of 2 MiB would hold mostly nothing.
+    // Workers inherit it. An older kernel has none to refuse.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     Catalog::install(pages());
     if std::env::var_os(supervise::WORKER_MARK).is_some() {
         return worker();

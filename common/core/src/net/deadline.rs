@@ -12,62 +12,70 @@ pub struct Timeout;
 
 /// One per connection, moved for each step of its life.
 pub struct Deadline {
-    at: Tick,
-    /// A wait that was asked for and whose clock has not been read yet: the next poll reads it.
-    wait: Option<Duration>,
+    due: Due,
     armed: Tick,
     timer: Option<Timer>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Never,
+    /// So many milliseconds from the next poll on, which reads the clock.
+    In(u64),
+    At(Tick),
 }
 
 const NEVER: Tick = Tick(u64::MAX);
 
 impl Default for Deadline {
     fn default() -> Deadline {
-        Deadline { at: NEVER, wait: None, armed: NEVER, timer: None }
+        Deadline { due: Due::Never, armed: NEVER, timer: None }
     }
 }
 
 impl Deadline {
     /// `timeout` counts from the next poll. Costs a store.
     pub fn set(&mut self, timeout: Duration) {
-        self.wait = Some(timeout);
+        self.due = Due::In(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     }
 
     pub fn clear(&mut self) {
-        self.wait = None;
-        self.at = NEVER;
+        self.due = Due::Never;
     }
 
     pub fn is_set(&self) -> bool {
-        self.wait.is_some() || self.at != NEVER
+        self.due != Due::Never
     }
 
     /// Ready when the deadline has passed. Poll it in every poll of the task that waits.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
-        if self.at == NEVER && self.wait.is_none() {
-            return Poll::Pending;
-        }
-        let now = tick();
-        if let Some(wait) = self.wait.take() {
-            self.at = now.after(wait);
-        }
-        if now >= self.at {
+        let (now, at) = match self.due {
+            Due::Never => return Poll::Pending,
+            Due::In(wait) => {
+                let now = tick();
+                let at = Tick(now.0.saturating_add(wait));
+                self.due = Due::At(at);
+                (now, at)
+            }
+            Due::At(at) => (tick(), at),
+        };
+        if now >= at {
             return Poll::Ready(Timeout);
         }
         // A timer that fires no later than we need, and has not fired: nothing to do.
-        if self.timer.is_none() || self.armed <= now || self.armed > self.at {
-            self.arm(cx);
+        if self.timer.is_none() || self.armed <= now || self.armed > at {
+            self.arm(at, cx);
         }
         Poll::Pending
     }
 
-    fn arm(&mut self, cx: &mut Context<'_>) {
+    fn arm(&mut self, at: Tick, cx: &mut Context<'_>) {
         if self.timer.is_none() {
             self.timer = Timer::new();
         }
         if let Some(timer) = &self.timer {
-            timer.set(self.at, cx);
-            self.armed = self.at;
+            timer.set(at, cx);
+            self.armed = at;
         }
     }
 }
