@@ -49,6 +49,8 @@ struct Worker {
     prober: Option<Prober>,
     replies: Replies,
     answers: Receiver<Reply>,
+    /// Connections that ended threads have cut off.
+    cut: usize,
     life: Life,
 }
 
@@ -103,6 +105,7 @@ pub fn run(control: Control, place: Place) -> io::Result<()> {
         prober: None,
         replies: Replies { to, wake },
         answers,
+        cut: 0,
         life: Life::Serving,
     };
     while worker.life != Life::Over {
@@ -112,6 +115,7 @@ pub fn run(control: Control, place: Place) -> io::Result<()> {
             return Err(error);
         }
     }
+    worker.say_totals();
     Ok(())
 }
 
@@ -321,8 +325,9 @@ impl Worker {
                 }
                 self.confirm()
             }
-            Reply::Ended { thread } => {
+            Reply::Ended { thread, cut } => {
                 self.threads.remove(&thread);
+                self.cut += cut;
                 if self.threads.is_empty() && self.life != Life::Serving {
                     self.life = Life::Over;
                 }
@@ -371,6 +376,16 @@ impl Worker {
         }
         if self.threads.is_empty() {
             self.stop();
+        }
+    }
+
+    /// The last words, in which counters are seen to have returned to zero.
+    fn say_totals(&self) {
+        let Some(generation) = self.serving.as_ref().or(self.taken.as_ref()) else { return };
+        let cut = self.cut;
+        generation.error_log.write(Level::Notice, 0, format_args!("exiting, {cut} connections cut off"));
+        if let Some(stream) = &generation.stream {
+            generation.error_log.write(Level::Notice, 0, format_args!("{}", stream.totals()));
         }
     }
 

@@ -46,8 +46,8 @@ pub struct Assigned {
 pub enum Reply {
     /// The thread (by its serial) serves this generation.
     Serving { thread: usize, generation: u64 },
-    /// The thread has ended.
-    Ended { thread: usize },
+    /// The thread has ended, and has cut off so many connections.
+    Ended { thread: usize, cut: usize },
 }
 
 /// The way back to the control loop, which waits for `wake`.
@@ -81,10 +81,10 @@ struct Thread {
 /// Those of making a runtime; nothing later ends a thread but [`Order::Drain`].
 pub fn run(number: usize, serial: usize, orders: UnboundedReceiver<Order>, replies: &Replies) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, Thread::new(number, serial).serve(orders, replies));
+    let cut = LocalSet::new().block_on(&runtime, Thread::new(number, serial).serve(orders, replies));
     // Connections are tasks of the runtime: they end, and their log lines are written, before we say so.
     runtime.shutdown_background();
-    replies.send(Reply::Ended { thread: serial });
+    replies.send(Reply::Ended { thread: serial, cut });
     Ok(())
 }
 
@@ -108,7 +108,8 @@ impl Thread {
         }
     }
 
-    async fn serve(mut self, mut orders: UnboundedReceiver<Order>, replies: &Replies) {
+    /// How many connections were in progress at the end.
+    async fn serve(mut self, mut orders: UnboundedReceiver<Order>, replies: &Replies) -> usize {
         let context = self.context.clone();
         tokio::task::spawn_local(async move { context.logs.run().await });
         let context = self.context.clone();
@@ -124,11 +125,13 @@ impl Thread {
                 }
                 Some(Order::Drain) => {
                     self.accept_on(Vec::new()).await;
-                    return self.drain(orders).await;
+                    self.drain(orders).await;
+                    break;
                 }
-                Some(Order::Stop) | None => return,
+                Some(Order::Stop) | None => break,
             }
         }
+        self.context.connections.active()
     }
 
     /// Connections accepted from now on are of this generation.

@@ -31,6 +31,7 @@ mod session;
 mod session_drop;
 mod settings;
 mod target;
+mod totals;
 mod udp;
 mod variables;
 mod worker;
@@ -39,6 +40,7 @@ pub use accept::take_over;
 pub use directives::pages;
 pub use outcomes::Outcomes;
 pub use plan::Plan;
+pub use totals::Totals;
 /// The table of UDP sessions alone, for the fuzzer that holds it to a plain list.
 #[doc(hidden)]
 pub use udp::flows as udp_flows;

@@ -7,6 +7,7 @@ use crate::directives::STREAM_LEVEL;
 use crate::outcomes::Outcomes;
 use crate::servers::Places;
 use crate::target::{self, Target};
+use crate::totals::Totals;
 use crate::variables::{Variable, compile};
 use crate::{bind, limit_conn, listen, pass, phases, preread, proxy, rates, settings, udp};
 use ahash::AHashMap;
@@ -138,6 +139,11 @@ impl Plan {
             let key = &listening.listener.key;
             listening.servers.iter().map(move |server| (key, &server.outcomes))
         })
+    }
+
+    /// What all of its counters say together.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self)
     }
 
     /// The zones that sessions are counted in, by name.

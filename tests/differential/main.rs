@@ -3,6 +3,7 @@
 //! Where it does not on purpose, `differences.rs` says so and why.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
+#![allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 
 mod answers;
 mod differences;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fairlead_harness::{Proxy, TcpPeer, connect, eventually, process, read_exactly};
 
-use crate::fairlead;
+use crate::{fairlead, quit};
 
 const MIB: usize = 1 << 20;
 
@@ -155,6 +155,25 @@ fn small_exchanges_and_streams_take_turns_in_one_session() {
     }
     stream.shutdown(Shutdown::Both).unwrap();
     assert!(proxy.access_lines(1)[0].ends_with(" 200"));
+}
+
+#[test]
+fn who_gets_no_pipe_is_copied_for() {
+    const STREAMS: usize = 16;
+    const SIZE: usize = 8 * MIB;
+    let (peer, _) = speaks(SIZE);
+    let mut proxy = fairlead()
+        .workers(1)
+        .set("peer", peer.address())
+        .main("worker_rlimit_nofile 64;")
+        .stream("server { listen 127.0.0.1:{port}; proxy_pass {peer}; }");
+    let mut streams: Vec<TcpStream> = (0..STREAMS).map(|_| connect(proxy.address())).collect();
+    eventually("every session has its peer", || peer.accepted() == STREAMS);
+    streams.iter_mut().for_each(|stream| stream.write_all(b"?").unwrap());
+    streams.into_iter().for_each(|stream| assert_eq!(verify(stream), (None, SIZE)));
+    let totals = quit(&mut proxy);
+    assert!(totals["pipes_refused"] > 0, "{totals:?}");
+    assert_eq!(totals["sent"], (STREAMS * SIZE) as u64);
 }
 
 #[test]

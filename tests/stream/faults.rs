@@ -8,7 +8,7 @@ use fairlead_harness::{
     Port, Proxy, TcpPeer, connect, eventually, process, read_exactly, read_line, read_to_end, reset,
 };
 
-use crate::fairlead;
+use crate::{fairlead, quit};
 
 /// Processor time of the worker process while `time` passes.
 fn cpu_during(proxy: &Proxy, time: Duration) -> Duration {
@@ -62,11 +62,12 @@ fn sessions_that_break_in_every_way_leave_nothing_behind() {
     for (number, peer) in peers.iter().enumerate() {
         setup = setup.set(&format!("peer{number}"), peer.address());
     }
-    let proxy = setup.stream(
+    let mut proxy = setup.stream(
         "log_format own '$status';
+         limit_conn_zone $remote_addr zone=clients:64k;
          upstream group { server {refuses} max_fails=0; server {peer0} max_fails=0; server {peer1} max_fails=0;
                           server {peer2} max_fails=0; server {peer3} max_fails=0; }
-         server { listen 127.0.0.1:{port}; proxy_pass group; proxy_timeout 5s; proxy_half_close on;
+         server { listen 127.0.0.1:{port}; proxy_pass group; proxy_timeout 5s; proxy_half_close on; limit_conn clients 1000;
                   access_log {dir}/access.log own; }",
     );
     let worker = proxy.workers()[0];
@@ -84,6 +85,13 @@ fn sessions_that_break_in_every_way_leave_nothing_behind() {
     eventually("descriptors are given back", || process::descriptors(worker) <= idle);
     let used = cpu_during(&proxy, Duration::from_secs(1));
     assert!(used < Duration::from_millis(200), "{used:?} of a second with nothing to do");
+    // A session that was counted in and not out would keep the worker from its end.
+    let lines = proxy.access_log();
+    let totals = quit(&mut proxy);
+    assert_eq!((totals["leases"], totals["zones"]), (0, 0), "{totals:?}");
+    assert_eq!(totals["ok"], lines.iter().filter(|line| *line == "200").count() as u64);
+    assert_eq!(totals["server_errors"], lines.iter().filter(|line| line.starts_with('5')).count() as u64);
+    assert_eq!(totals["ok"] + totals["client_errors"] + totals["server_errors"], lines.len() as u64);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
-use fairlead_harness::Setup;
+use std::collections::HashMap;
+
+use fairlead_harness::{Proxy, Setup, Signal};
 
 mod accepted;
 mod access;
@@ -59,6 +61,17 @@ fn values(setup: Setup, stream: &str, variables: &str) -> String {
     ));
     drop(fairlead_harness::connect(proxy.address()));
     proxy.access_lines(1).remove(0)
+}
+
+/// Ends the last session as QUIT does; the worker process's counters at its end.
+#[track_caller]
+fn quit(proxy: &mut Proxy) -> HashMap<String, u64> {
+    proxy.stop_with(Signal::SIGQUIT);
+    let log = proxy.error_log();
+    assert!(log.contains("exiting, 0 connections cut off"), "{log}");
+    let (_, totals) = log.rsplit_once("stream totals: ").expect("its totals are in the log");
+    let totals = totals.lines().next().unwrap_or_default().split(' ').filter_map(|pair| pair.split_once('='));
+    totals.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect()
 }
 
 /// What `-t` says is wrong with the inside of `stream`.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairlead_harness::{Proxy, Setup, Signal, TcpPeer, UdpClient, UdpPeer, connect_from, eventually, read_line};
 
-use crate::fairlead;
+use crate::{fairlead, quit};
 
 fn ask(proxy: &Proxy, client: usize) -> String {
     let mut stream = connect_from(&format!("127.8.0.{client}"), proxy.address());
@@ -99,6 +99,20 @@ fn a_client_that_stays_away_is_forgotten() {
         let again: Vec<String> = (1..=3).map(|client| ask(&proxy, client)).collect();
         assert_eq!(first == again, stays, "{timeout}: {first:?}, then {again:?}");
     }
+}
+
+#[test]
+fn a_full_zone_forgets_who_was_away_longest() {
+    let (_peers, setup) = peers();
+    let mut proxy = setup.workers(1).start(&blocks("sticky source zone=clients:32k", "server {a}; server {b};", ""));
+    for client in 0..600 {
+        let mut stream = connect_from(&format!("127.10.{}.{}", client / 200, 1 + client % 200), proxy.address());
+        writeln!(stream, "who").unwrap();
+        read_line(&stream);
+    }
+    // 64 bytes each, in two shards that need not be equally full.
+    let forgotten = quit(&mut proxy)["forgotten"];
+    assert!((88..300).contains(&forgotten), "{forgotten}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fairlead_harness::{Proxy, UdpClient, UdpPeer, eventually, eventually_within, process};
 
-use crate::fairlead;
+use crate::{fairlead, quit};
 
 /// Answers whoever does not say `quiet`.
 fn peer() -> UdpPeer {
@@ -93,13 +93,13 @@ fn flood(target: SocketAddr) -> usize {
 #[test]
 fn a_flood_from_100000_ports_is_bounded_and_harms_nobody() {
     let peer = peer();
-    let proxy = start(&peer, "udp_sessions 1000; proxy_timeout 3s;");
+    let mut proxy = start(&peer, "udp_sessions 1000; proxy_timeout 3s;");
     let worker = proxy.workers()[0];
     let clients = [(); 10].map(|()| real(&proxy));
     let (before, memory) = (descriptors(worker) - clients.len(), process::resident(worker));
     let flows: Vec<SocketAddr> = clients.iter().map(|client| own_flow(&peer, client)).collect();
     let (target, over) = (proxy.address(), AtomicBool::new(false));
-    let (mut most, mut newcomers) = (0, 0);
+    let (mut most, mut newcomers, mut flooded) = (0, 0, 0);
     std::thread::scope(|scope| {
         let flooding = scope.spawn(|| {
             let sent = flood(target);
@@ -118,7 +118,8 @@ fn a_flood_from_100000_ports_is_bounded_and_harms_nobody() {
             newcomers += 1;
             most = most.max(descriptors(worker));
         }
-        assert!(flooding.join().unwrap() > 90_000);
+        flooded = flooding.join().unwrap() as u64;
+        assert!(flooded > 90_000);
     });
     assert!(newcomers > 0 && most <= before + 1000 + RESTING + 10, "{newcomers} newcomers, {most} descriptors");
     let grown = process::resident(worker).saturating_sub(memory);
@@ -136,6 +137,28 @@ fn a_flood_from_100000_ports_is_bounded_and_harms_nobody() {
     let log = proxy.error_log();
     let complaints = log.lines().filter(|line| !line.contains("[info]") && !line.contains("[notice]")).count();
     assert!((1..100).contains(&complaints), "{complaints} lines in the error log");
+    account_for(flooded, newcomers, &mut proxy);
+}
+
+/// Every session that began has ended and is counted, and so is what made room and what found none.
+fn account_for(flooded: u64, newcomers: u64, proxy: &mut Proxy) {
+    let totals = quit(proxy);
+    let log = proxy.access_log();
+    let unanswered = log.iter().filter(|line| *line == "503").count() as u64;
+    assert_eq!(totals["ok"] + totals["server_errors"], log.len() as u64, "{totals:?}");
+    assert_eq!((totals["leases"], totals["client_errors"]), (0, 0), "{totals:?}");
+    assert!((unanswered..=unanswered + newcomers).contains(&totals["evictions"]), "{unanswered}: {totals:?}");
+    assert!(unanswered > 2000, "the table was filled more than once: {totals:?}");
+    // The rest of the flood was dropped by the kernel. Newcomers say what is dropped again.
+    assert!(totals["overflows"] > 0 && totals["overflows"] + unanswered <= flooded + 200 * newcomers, "{totals:?}");
+    let last = |words: &str| proxy.error_log().lines().rev().find(|line| line.contains(words)).map(str::to_owned);
+    let count = |line: String, words: &str| -> u64 {
+        line.split_once(words).unwrap().1.split(' ').next().unwrap().parse().unwrap()
+    };
+    let evicted = count(last("make room, ").unwrap(), "make room, ");
+    assert!((1..=totals["evictions"]).contains(&evicted), "{evicted} said: {totals:?}");
+    let refused = count(last("udp_sessions are not enough, ").unwrap(), "are not enough, ");
+    assert!((1..=totals["overflows"]).contains(&refused), "{refused} said: {totals:?}");
 }
 
 /// The source by which the peer knows a client.

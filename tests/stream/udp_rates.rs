@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fairlead_harness::{Proxy, UdpClient, UdpPeer, eventually};
 
-use crate::fairlead;
+use crate::{fairlead, quit};
 
 fn start(peer: &UdpPeer, directives: &str) -> Proxy {
     fairlead().workers(1).set("peer", peer.address()).stream(&format!(
@@ -27,7 +27,7 @@ fn silent() -> UdpPeer {
 #[test]
 fn what_a_client_sends_too_fast_is_lost() {
     let peer = silent();
-    let proxy = start(&peer, "proxy_upload_rate 100; proxy_timeout 300ms;");
+    let mut proxy = start(&peer, "proxy_upload_rate 100; proxy_timeout 300ms;");
     let client = UdpClient::connect(proxy.address());
     for letter in 'a'..='h' {
         client.send(letter.to_string().repeat(99));
@@ -36,6 +36,7 @@ fn what_a_client_sends_too_fast_is_lost() {
     assert_eq!(proxy.access_lines(1), ["200 198/0"]);
     let seen: Vec<u8> = peer.seen().iter().map(|(_, bytes)| bytes[0]).collect();
     assert_eq!(seen, b"ab");
+    assert_eq!(quit(&mut proxy)["over_rate"], 6);
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl Engine {
         self.end(id, End::Evicted, now);
         entry.server.outcomes.evictions.add(1);
         if self.evicting.is_due(now) {
-            let message = format_args!("too many UDP sessions on {}, the oldest unanswered ones make room", entry.name);
+            let (name, count) = (&entry.name, entry.server.outcomes.evictions.load());
+            let message = format_args!(
+                "too many UDP sessions on {name}, the oldest unanswered ones make room, {count} of them so far"
+            );
             entry.server.error_log.write(Level::Warn, 0, message);
         }
         true
@@ -55,7 +58,8 @@ impl Engine {
     fn refuse(&mut self, entry: &Entry, now: Tick, message: std::fmt::Arguments<'_>) {
         entry.server.outcomes.overflows.add(1);
         if self.full.is_due(now) {
-            entry.server.error_log.write(Level::Alert, 0, message);
+            let count = entry.server.outcomes.overflows.load();
+            entry.server.error_log.write(Level::Alert, 0, format_args!("{message}, {count} turned away so far"));
         }
     }
 }

@@ -159,7 +159,7 @@ fn a_full_worker_drops_and_counts() {
         assert_eq!(exchange(&first, b"x").await, "a:x");
         udp_client(("127.0.0.1", port)).await.send(b"y").await.expect("sends");
         assert_eq!(exchange(&first, b"z").await, "a:z", "the first goes on");
-        assert_eq!(plane.errors(), ["1 worker_connections are not enough"]);
+        assert_eq!(plane.errors(), ["1 worker_connections are not enough, 1 turned away so far"]);
         assert_eq!(plane.plan().outcomes().map(|(_, outcomes)| outcomes.overflows.load()).sum::<u64>(), 1);
     });
 }
