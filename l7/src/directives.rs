@@ -1,11 +1,12 @@
 //! The levels of `http { … }` and every row that may stand in each. A feature's
 //! rows live in the feature's file; blocks are here.
 
+use crate::rewrite::{self, Condition};
 use crate::route::Kind;
 use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::variables::custom::Blocks;
-use crate::{content, listen, proxy};
+use crate::{listen, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
 use fairlead_core::{log, resolver, upstream};
@@ -14,6 +15,9 @@ use std::sync::{Arc, LazyLock};
 pub(crate) const HTTP: Contexts = Contexts::HTTP;
 pub(crate) const SERVER: Contexts = Contexts::SERVER;
 pub(crate) const LOCATION: Contexts = Contexts::LOCATION;
+pub(crate) const IF_LOCATION: Contexts = Contexts::IF_LOCATION;
+/// In the block of an `if`, wherever that stands.
+pub(crate) const IF: Contexts = Contexts::IF_SERVER.or(IF_LOCATION);
 /// Where most directives may stand.
 pub(crate) const ALL: Contexts = HTTP.or(SERVER).or(LOCATION);
 
@@ -33,7 +37,8 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<ServerBlock>> = LazyLock::new(|| 
         .with(settings::heads::DIRECTIVES, |server| &mut server.heads)
         .with(settings::names::DIRECTIVES, |server| &mut server.names)
         .with(listen::DIRECTIVES, |server| &mut server.listens)
-        .with(content::RETURN, |server| &mut server.answer)
+        .with(rewrite::RULES, |server| &mut server.rules)
+        .with(SERVER_IF, |server| server)
 });
 
 /// Rows of a `location` block.
@@ -42,8 +47,20 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
         .with(NESTED_LOCATION, |location: &mut LocationBlock| location)
         .with(settings::files::ALIAS, |location| location)
         .with(proxy::settings::PASS, |location| location)
-        .with(content::RETURN, |location| &mut location.answer)
+        .with(rewrite::RULES, |location| &mut location.rules)
+        .with(LOCATION_IF, |location| location)
 });
+
+/// Rows of an `if` block of a server.
+static IF_SERVER_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new(|| if_level(Contexts::IF_SERVER));
+
+/// Rows of an `if` block of a location: it is a location of its own, without a name.
+static IF_LOCATION_LEVEL: LazyLock<Level<LocationBlock>> =
+    LazyLock::new(|| if_level(IF_LOCATION).with(proxy::settings::PASS, |location| location));
+
+fn if_level(context: Contexts) -> Level<LocationBlock> {
+    inherited(Level::new(context)).with(rewrite::RULES, |location: &mut LocationBlock| &mut location.rules)
+}
 
 /// Rows of an `upstream` block.
 static UPSTREAM_LEVEL: LazyLock<Level<upstream::Settings>> = LazyLock::new(|| {
@@ -66,6 +83,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+        .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
 }
 
 /// Documentation of every directive of the plane.
@@ -79,7 +97,12 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::client::DIRECTIVES, "http"),
         pages_of(settings::files::DIRECTIVES, "http"),
         pages_of(settings::files::ALIAS, "http"),
-        pages_of(content::RETURN, "http"),
+        pages_of(rewrite::RULES, "http rewrite"),
+        pages_of(LOCATION_IF, "http rewrite")
+            .into_iter()
+            .map(|page| Page { contexts: SERVER.or(LOCATION), ..page })
+            .collect(),
+        pages_of(rewrite::SETTINGS, "http rewrite"),
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
         file_cache_pages(),
@@ -187,6 +210,46 @@ const NESTED_LOCATION: &[Directive<LocationBlock>] = &[Directive {
         check_nesting(&outer.name, &name, given)?;
         let block = location_block(LocationBlock::new(&outer.inherited, name, given), given);
         outer.locations.push(block);
+        Ok(())
+    },
+}];
+
+const IF_ARGS: Args = Args::at_least(1, &[Value::Text], "(condition)").with_block();
+const IF_DOC: &str = "Rules, and in a location settings, for requests of which the condition is true: a variable that is \
+    neither empty nor `0`; `$variable = text` or `!=`; `$variable ~ regex` (`~*` in any case; negated `!~`, `!~*`), \
+    whose groups may be used; `-f path` is a file, `-d` a folder, `-e` either, `-x` executable (negated `!-f` …). Of \
+    several in a location the last that is true serves the request, with what it inherits from the location. \
+    Example: `if ($request_method = POST) { return 405; }`.";
+
+const SERVER_IF: &[Directive<ServerBlock>] = &[Directive {
+    name: "if",
+    contexts: SERVER,
+    args: IF_ARGS,
+    repeat: Repeat::Append,
+    default: None,
+    doc: IF_DOC,
+    set: |server, given| {
+        let order = given.order();
+        let name = LocationName { kind: Kind::Prefix, text: "".into() };
+        let mut block = LocationBlock::new(&server.inherited, name, given);
+        IF_SERVER_LEVEL.eval(given.block(), &mut block, given.cx);
+        server.rules.ifs.push((order, Condition::parse(given)?, Box::new(block)));
+        Ok(())
+    },
+}];
+
+const LOCATION_IF: &[Directive<LocationBlock>] = &[Directive {
+    name: "if",
+    contexts: LOCATION,
+    args: IF_ARGS,
+    repeat: Repeat::Append,
+    default: None,
+    doc: IF_DOC,
+    set: |location, given| {
+        let order = given.order();
+        let mut block = LocationBlock::new(&location.inherited, location.name.clone(), given);
+        IF_LOCATION_LEVEL.eval(given.block(), &mut block, given.cx);
+        location.rules.ifs.push((order, Condition::parse(given)?, Box::new(block)));
         Ok(())
     },
 }];

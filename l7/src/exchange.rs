@@ -13,6 +13,7 @@ use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
 use crate::proxy;
 use crate::reply::Reply;
 use crate::respond;
+use crate::rewrite;
 use crate::uri;
 use crate::variables::custom::Values;
 use crate::variables::{RequestId, Variable};
@@ -48,8 +49,10 @@ pub struct Exchange {
     pub location: Arc<Location>,
     /// The normalised path: `$uri`.
     pub uri: Vec<u8>,
-    /// The query in `request.buffer`, without its question mark: `$args`.
+    /// The query in `request.buffer`, without its question mark.
     pub args: Option<Slice>,
+    /// The query that rules put in its place.
+    pub made_args: Option<Vec<u8>>,
     /// The request's host, lower case and without port: `$host`.
     pub host: Vec<u8>,
     /// Groups of the regex that matched last; a variable that is asked for may match one too.
@@ -76,8 +79,18 @@ pub struct Exchange {
     pub id: RequestId,
     /// The request came behind another one without waiting for its answer: `$pipe`.
     pub pipelined: bool,
-    /// `uri` is no longer what the client asked for.
+    /// `uri` or the query is no longer what the client asked for.
     pub(crate) moved: bool,
+    /// `uri` was changed by a rule or an index file.
+    pub(crate) internal: bool,
+    /// A rule changed `uri` since its location was found.
+    pub(crate) uri_changed: bool,
+    /// `break` kept a changed `uri` in its location: no part of it is the location's prefix.
+    pub(crate) whole_uri: bool,
+    /// How often `uri` led to another search of a location.
+    moves: u8,
+    /// In an `if` of a server: its `uninitialized_variable_warn`.
+    pub(crate) warns_instead: Option<bool>,
     /// What is left of the request's body.
     pub(crate) body: BodyReader,
     /// Decoded body bytes so far.
@@ -120,8 +133,8 @@ impl Memory {
     }
 }
 
-/// How often an index file may lead to another location, as in nginx.
-const MOST_MOVES: usize = 10;
+/// How often rules and index files may lead to another location, as in nginx.
+const MOST_MOVES: u8 = 10;
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +205,7 @@ impl Exchange {
             location,
             uri,
             args: None,
+            made_args: None,
             host,
             captures: RefCell::default(),
             values,
@@ -208,6 +222,11 @@ impl Exchange {
             id: RequestId::default(),
             pipelined: requests > 1 && !request.buffer.is_empty(),
             moved: false,
+            internal: false,
+            uri_changed: false,
+            whole_uri: false,
+            moves: 0,
+            warns_instead: None,
             body: BodyReader::Done,
             body_length: 0,
             consumed: 0,
@@ -221,8 +240,8 @@ impl Exchange {
         self.body = BodyReader::new(self.request.framing);
         self.consumed = self.request.head_len;
         self.request_length = self.request.head_len as u64;
-        let ended = match self.route(servers) {
-            Ok(()) => self.content(client).await,
+        let ended = match self.find(servers) {
+            Ok(()) => self.serve(client).await,
             Err(status) => Ended::Reply(self.refuse(status)),
         };
         self.finish(client, ended).await
@@ -263,18 +282,14 @@ impl Exchange {
         after
     }
 
-    /// Server, path and location, as nginx finds them; a status when there is no way to go on.
-    fn route(&mut self, servers: &VirtualServers) -> Result<(), u16> {
+    /// Server and path; a status when there is no way to go on.
+    fn find(&mut self, servers: &VirtualServers) -> Result<(), u16> {
         if !self.find_server(servers) {
             self.fall_back(servers);
             self.log(Level::Info, format_args!("client sent invalid host header"));
             return Err(400);
         }
-        let found = self.find_path().and_then(|()| self.locate());
-        if found.is_err() && found != Err(413) {
-            self.location = self.server.root.clone();
-        }
-        found
+        self.find_path().inspect_err(|_| self.location = self.server.root.clone())
     }
 
     fn find_path(&mut self) -> Result<(), u16> {
@@ -288,7 +303,8 @@ impl Exchange {
         let path = if text.first() == Some(&b'/') { text } else { b"/" };
         let query = uri::normalize(path, self.server.merge_slashes, &mut self.uri).map_err(|_| 400u16)?;
         let query = if text.first() == Some(&b'?') { Some(1) } else { query };
-        self.args = query.map(|at| {
+        // As nginx: a question mark at the end begins no query.
+        self.args = query.filter(|&at| at < text.len()).map(|at| {
             let at = at as u32;
             let end = uri::query_end(text, at as usize) as u32;
             Slice { start: target.start + at, len: end.saturating_sub(at) }
@@ -316,11 +332,14 @@ impl Exchange {
     }
 
     /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
-    fn locate(&mut self) -> Result<(), u16> {
+    pub(crate) fn locate(&mut self) -> Result<(), u16> {
         match self.server.locate(&self.uri, self.captures.get_mut()) {
             Located::Location(location) if Arc::ptr_eq(location, &self.location) => {}
             Located::Location(location) => self.location = location.clone(),
-            Located::AddSlash => return Err(301),
+            Located::AddSlash => {
+                self.location = self.server.root.clone();
+                return Err(301);
+            }
         }
         self.keep_groups();
         let limit = self.location.client_max_body_size;
@@ -334,12 +353,13 @@ impl Exchange {
         Ok(())
     }
 
-    async fn content(&mut self, client: &mut Client) -> Ended {
-        for _ in 0..MOST_MOVES {
-            let location = self.location.clone();
-            if let Some(answer) = &location.answer {
-                return Ended::Reply(content::answer(self, answer));
+    /// Rules and location, then content; over again when an index file takes the request over.
+    async fn serve(&mut self, client: &mut Client) -> Ended {
+        loop {
+            if let Err(reply) = rewrite::route(self).await {
+                return Ended::Reply(*reply);
             }
+            let location = self.location.clone();
             match &location.content {
                 Content::Static => match content::serve(self).await {
                     Served::Reply(reply) => return Ended::Reply(reply),
@@ -348,12 +368,24 @@ impl Exchange {
                 Content::Proxy(settings) => return proxy::run(client, self, settings).await,
             }
         }
-        let uri = String::from_utf8_lossy(&self.uri);
-        self.log(
-            Level::Error,
-            format_args!("rewrite or internal redirection cycle while internally redirecting to \"{uri}\""),
-        );
-        Ended::Reply(self.refuse(500))
+    }
+
+    /// Counts one more search of a location; false when it is one too many.
+    pub(crate) fn may_move(&mut self) -> bool {
+        self.moves = self.moves.saturating_add(1);
+        self.moves <= MOST_MOVES
+    }
+
+    /// `$args`: what follows the question mark, if there is one.
+    pub fn query(&self) -> Option<&[u8]> {
+        let sent = || self.args.map(|args| args.of(&self.request.buffer));
+        self.made_args.as_deref().or_else(sent)
+    }
+
+    /// Whether one of these bytes is in the path as the client sent it.
+    pub(crate) fn path_has(&self, bytes: &[u8]) -> bool {
+        let path = self.request.target_bytes().iter().take_while(|byte| !matches!(byte, b'?' | b'#'));
+        path.into_iter().any(|byte| bytes.contains(byte))
     }
 
     /// The page for a status of our own.

@@ -17,6 +17,7 @@ mod plan;
 mod proxy;
 mod reply;
 mod respond;
+mod rewrite;
 mod route;
 mod settings;
 #[doc(hidden)] // for the fuzzers

@@ -7,6 +7,7 @@ mod servers;
 
 use crate::h1::Limits;
 use crate::proxy::{Proxy, StickyCookie};
+use crate::rewrite::Step;
 use crate::route::{Found, Level, Names};
 use crate::variables::Variable;
 use crate::variables::custom::Customs;
@@ -141,8 +142,10 @@ pub struct Location {
     /// The prefix as written, without modifier.
     pub name: Box<str>,
     pub content: Content,
-    /// `return` of the server or location: answered before any content.
-    pub answer: Option<Return>,
+    /// What runs before content is asked for.
+    pub(crate) rules: Box<[Step]>,
+    pub rewrite_log: bool,
+    pub warn_uninitialized: bool,
     pub root: Root,
     pub index: Vec<Template<Variable>>,
     pub types: Arc<Types>,

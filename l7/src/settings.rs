@@ -10,7 +10,7 @@ pub(crate) mod heads;
 pub(crate) mod logs;
 pub(crate) mod names;
 
-use crate::plan::Return;
+use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
 use crate::variables::custom::Blocks;
 use crate::{listen, proxy};
@@ -49,6 +49,7 @@ pub(crate) struct Inherited {
     pub error_logs: Arc<ErrorLogs>,
     pub resolver: Arc<ResolverSettings>,
     pub proxy: Arc<proxy::settings::Settings>,
+    pub rewrite: rewrite::Settings,
 }
 
 /// A block that holds inherited settings.
@@ -70,7 +71,7 @@ pub(crate) struct ServerBlock {
     pub heads: heads::Settings,
     pub listens: Vec<listen::Listen>,
     pub names: Vec<names::ServerName>,
-    pub answer: Option<Return>,
+    pub rules: Rules,
     pub locations: Vec<LocationBlock>,
 }
 
@@ -82,7 +83,7 @@ impl ServerBlock {
             heads: http.heads,
             listens: Vec::new(),
             names: Vec::new(),
-            answer: None,
+            rules: Rules::default(),
             locations: Vec::new(),
         }
     }
@@ -94,13 +95,13 @@ impl Scope for ServerBlock {
     }
 }
 
-/// The scope of a `location` block.
+/// The scope of a `location` block, or of an `if`, which is a location without a name.
 pub(crate) struct LocationBlock {
     /// The word `location`.
     pub span: Span,
     pub name: LocationName,
     pub inherited: Inherited,
-    pub answer: Option<Return>,
+    pub rules: Rules,
     pub pass: Option<proxy::settings::PassTo>,
     pub checks: Vec<proxy::settings::HealthCheck>,
     pub locations: Vec<LocationBlock>,
@@ -112,7 +113,7 @@ impl LocationBlock {
             span: given.statement.name.span,
             name,
             inherited: outer.clone(),
-            answer: None,
+            rules: Rules::default(),
             pass: None,
             checks: Vec::new(),
             locations: Vec::new(),

@@ -40,8 +40,24 @@ pub fn push_escaped(byte: u8, out: &mut Vec<u8>) {
     if plain {
         return out.push(byte);
     }
+    push_hex(byte, out);
+}
+
+/// Appends `%` and two digits.
+pub(crate) fn push_hex(byte: u8, out: &mut Vec<u8>) {
     let hex = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
     out.extend_from_slice(&[b'%', hex(byte >> 4), hex(byte & 15)]);
+}
+
+/// Appends text that variables may have made. Control characters are escaped: a decoded line end
+/// would begin a field, or a request, that nobody sent.
+pub(crate) fn push_without_controls(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        match byte {
+            0..b' ' => push_hex(byte, out),
+            _ => out.push(byte),
+        }
+    }
 }
 
 /// Length of the path when nothing in it needs work: no escape, no `//`, no `/.`, no fragment.

@@ -96,8 +96,8 @@ pub fn resolve(name: &str, cx: &Cx) -> Option<Variable> {
     if let Some(digit) = name.parse::<usize>().ok().filter(|digit| (1..=9).contains(digit) && name.len() == 1) {
         return Some(Variable::Group(digit));
     }
-    let defined = || cx.defined.borrow().number(name).map(Variable::Custom);
-    builtin(name).or_else(defined).or_else(|| prefixed(name))
+    let defined = cx.defined.borrow().number(name).map(Variable::Custom);
+    defined.or_else(|| builtin(name)).or_else(|| prefixed(name))
 }
 
 /// nginx's own variable of this name, but for those that share a prefix.
@@ -119,9 +119,21 @@ fn prefixed(name: &str) -> Option<Variable> {
 /// # Errors
 /// An unknown variable; one that nginx knows and this build does not is called so.
 pub(crate) fn compile(word: &Word, cx: &Cx) -> Result<Template<Variable>, Diagnostic> {
+    compile_with(word, &|name| resolve(name, cx))
+}
+
+/// The same for `log_format`, which knows no `$1`.
+///
+/// # Errors
+/// An unknown variable.
+pub(crate) fn compile_line(word: &Word, cx: &Cx) -> Result<Template<Variable>, Diagnostic> {
+    compile_with(word, &|name| resolve(name, cx).filter(|variable| !matches!(variable, Variable::Group(_))))
+}
+
+fn compile_with(word: &Word, find: &dyn Fn(&str) -> Option<Variable>) -> Result<Template<Variable>, Diagnostic> {
     let unknown = RefCell::new(None);
     let resolve = |name: &str| {
-        let variable = resolve(name, cx);
+        let variable = find(name);
         if variable.is_none() {
             // The first is the one at fault; more may be asked about to find what was meant.
             unknown.borrow_mut().get_or_insert_with(|| name.to_ascii_lowercase());

@@ -226,4 +226,18 @@ pub const DIFFERENCES: &[Difference] = &[
         fairlead: "|b|1, 2|2|t/t|",
         reason: "a field that came twice has both values, as in nginx from 1.23 on",
     },
+    Difference {
+        configurations: &["line ends"],
+        cases: &["/named/%0d%0aX-Injected:%20yes", "/return/%0d%0aX-Injected:%20yes"],
+        nginx: "\nX-Injected: yes\n",
+        fairlead: "%0D%0AX-Injected: yes\n",
+        reason: "a line end that a variable brings along would begin a field that nobody wrote (RFC 9110, 5.5)",
+    },
+    Difference {
+        configurations: &["line ends"],
+        cases: &["/args/%0d%0aX-Injected:%20yes", "/variable/%0d%0aX-Injected:%20yes"],
+        nginx: "\\r\\nX-Injected: yes HTTP/1.1",
+        fairlead: "%0D%0AX-Injected: yes HTTP/1.1",
+        reason: "nor does it end the request line that a peer gets (RFC 9112, 3)",
+    },
 ];

@@ -13,6 +13,7 @@ mod limits;
 mod pair;
 mod peer;
 mod recorder;
+mod rewrite;
 mod stream;
 mod transcript;
 mod upstream;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use fairlead_harness::{Directory, Proxy, Setup, connect};
+use fairlead_harness::{Directory, Proxy, Setup, connect, eventually};
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::Shutdown;
 
@@ -75,6 +75,29 @@ impl Pair {
             }
         }
         assert!(wrong.is_empty(), "{}: fairlead differs\n{wrong}", self.configuration);
+    }
+
+    /// Compare a file that both wrote, line by line, once it has `least` lines; `shown` takes from a
+    /// line what must agree.
+    #[track_caller]
+    pub fn compare_lines(&self, file: &str, least: usize, shown: impl Fn(&str) -> Option<String>) {
+        let lines = |proxy: &Proxy| {
+            let read = || proxy.directory().read(file);
+            eventually(&format!("{least} lines in {file}"), || read().lines().count() >= least);
+            read()
+                .lines()
+                .filter_map(&shown)
+                .map(|line| {
+                    line.replace(&proxy.address().port().to_string(), "PORT")
+                        .replace(&proxy.directory().path().display().to_string(), "DIR")
+                })
+                .collect::<Vec<_>>()
+        };
+        let (theirs, ours) = (lines(&self.nginx), lines(&self.fairlead));
+        let pairs = theirs.iter().zip(&ours).enumerate();
+        let wrong: Vec<_> = pairs.filter(|(_, (theirs, ours))| theirs != ours).take(10).collect();
+        assert!(wrong.is_empty(), "{file}, (line, (nginx, fairlead)): {wrong:#?}");
+        assert_eq!(theirs.len(), ours.len(), "lines in {file}");
     }
 
     fn judge(&self, case: &str, theirs: &str, ours: &str) -> Option<String> {

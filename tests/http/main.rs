@@ -17,6 +17,8 @@ mod next_upstream;
 mod peer_answers;
 mod proxy_pass;
 mod returns;
+mod rewrite;
+mod rewrite_if;
 mod server_names;
 mod smuggling;
 mod static_files;

@@ -30,6 +30,12 @@ impl Word {
         Span { start: at(range.start), end: at(range.end), ..self.span }
     }
 
+    /// The word up to byte `to` of its text, as a word of its own.
+    pub fn head(&self, to: usize) -> Word {
+        let text = self.text.get(..to).unwrap_or(&self.text);
+        Word { text: text.into(), span: self.part(0..text.len()), quoted: self.quoted }
+    }
+
     /// The rest of the word from byte `from` of its text on, as a word of its own.
     pub fn tail(&self, from: usize) -> Word {
         let text = self.text.get(from..).unwrap_or("");

@@ -8,10 +8,10 @@ mod range;
 mod redirect;
 mod static_file;
 
-pub(crate) use answer::{RETURN, answer};
+pub(crate) use answer::answer;
 pub use error_page::error_page;
 pub(crate) use path::{file_name, folder};
-pub(crate) use redirect::{add_slash, push_origin};
+pub(crate) use redirect::{add_slash, push_origin, redirect};
 pub(crate) use static_file::{Served, serve};
 
 #[cfg(test)]

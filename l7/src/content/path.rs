@@ -18,7 +18,7 @@ pub(crate) fn folder(exchange: &Exchange) -> Vec<u8> {
     [prefix, slash, &path].concat()
 }
 
-/// The file that the path leads to; `None` when `alias` would lead out of its folder: with
+/// The file that the path leads to; `None` when it would lead out of its folder: with
 /// `location /i { alias /data/; }` the path `/i../x` asks for `/data/../x`, which nginx serves.
 pub(crate) fn file_name(exchange: &Exchange) -> Option<Vec<u8>> {
     let root = &exchange.location.root;
@@ -28,6 +28,10 @@ pub(crate) fn file_name(exchange: &Exchange) -> Option<Vec<u8>> {
     }
     let rest = exchange.uri.get(if root.alias { root.replaced } else { 0 }..).unwrap_or_default();
     if root.alias && (rest == b".." || rest.starts_with(b"../")) {
+        return None;
+    }
+    // What rules made of the path is not normalised: a group or an argument may bring `..` along.
+    if exchange.moved && rest.split(|&byte| byte == b'/').any(|segment| segment == b"..") {
         return None;
     }
     name.extend_from_slice(rest);

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::io::Write;
 
 /// The page of `status` that sends the client to `target`, made absolute when the location wants it.
-pub(super) fn redirect(exchange: &Exchange, status: u16, target: Vec<u8>) -> Reply {
+pub(crate) fn redirect(exchange: &Exchange, status: u16, target: Vec<u8>) -> Reply {
+    let target = without_controls(target);
     let mut reply = error_page(status, exchange.location.server_tokens);
     if target.first() == Some(&b'/') && exchange.location.absolute_redirect {
         let mut absolute = Vec::new();
@@ -23,14 +24,23 @@ pub(super) fn redirect(exchange: &Exchange, status: u16, target: Vec<u8>) -> Rep
     reply
 }
 
+fn without_controls(target: Vec<u8>) -> Vec<u8> {
+    if !target.iter().any(|byte| *byte < b' ') {
+        return target;
+    }
+    let mut out = Vec::with_capacity(target.len() + 8);
+    uri::push_without_controls(&target, &mut out);
+    out
+}
+
 /// 301 to the path with a slash added.
 pub(crate) fn add_slash(exchange: &Exchange) -> Reply {
     let mut target = Vec::with_capacity(exchange.uri.len() + 1);
     exchange.uri.iter().for_each(|&byte| uri::push_escaped(byte, &mut target));
     target.push(b'/');
-    if let Some(args) = exchange.args.filter(|args| !args.is_empty()) {
+    if let Some(args) = exchange.query().filter(|args| !args.is_empty()) {
         target.push(b'?');
-        target.extend_from_slice(args.of(&exchange.request.buffer));
+        target.extend_from_slice(args);
     }
     redirect(exchange, 301, target)
 }

@@ -9,7 +9,6 @@ use super::redirect::add_slash;
 use crate::content::error_page;
 use crate::exchange::Exchange;
 use crate::h1::Method;
-use crate::plan::Located;
 use crate::reply::{Body, Reply};
 use fairlead_core::log::{Level, OsError};
 use std::borrow::Cow;
@@ -23,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// How serving a path ended.
 pub(crate) enum Served {
     Reply(Reply),
-    /// An index file took the request: `uri` and `location` are new, content is to be asked again.
+    /// An index file took the request: `uri` is new, and its location is to be found.
     Moved,
 }
 
@@ -32,8 +31,15 @@ pub(crate) async fn serve(exchange: &mut Exchange) -> Served {
     if !matches!(exchange.request.method, Method::Get | Method::Head | Method::Post) {
         return error(exchange, 405);
     }
+    if exchange.location.root.alias && exchange.whole_uri {
+        let name = &exchange.location.name;
+        let message = format_args!("\"alias\" cannot be used in location \"{name}\" where URI was rewritten");
+        exchange.log(Level::Alert, message);
+        return error(exchange, 500);
+    }
     let Some(name) = file_name(exchange) else {
-        exchange.log(Level::Error, format_args!("the path leads out of \"alias\""));
+        let folder = if exchange.location.root.alias { "alias" } else { "root" };
+        exchange.log(Level::Error, format_args!("the path leads out of \"{folder}\""));
         return error(exchange, 404);
     };
     if exchange.uri.last() == Some(&b'/') {
@@ -203,7 +209,8 @@ fn find_index(folder: &[u8], names: &[Vec<u8>]) -> Found {
             if let Err(failure) = std::fs::metadata(path(b""))
                 && failure.raw_os_error() != Some(libc::EACCES)
             {
-                return Found::Failed(path(b""), failure);
+                // As nginx: the line names the file that was looked for.
+                return Found::Failed(candidate, failure);
             }
             folder_known = true;
         }
@@ -231,19 +238,20 @@ fn index_failed(exchange: &Exchange, path: &Path, failure: &io::Error) -> u16 {
     }
 }
 
-/// Goes on as if the path had named the index file, from the search of a location on.
+/// Goes on as if the path had named the index file.
 fn move_to(exchange: &mut Exchange, name: &[u8]) -> Served {
     if name.first() == Some(&b'/') {
         exchange.uri.clear();
     }
     exchange.uri.extend_from_slice(name);
-    exchange.moved = true;
-    match exchange.server.locate(&exchange.uri, exchange.captures.get_mut()) {
-        Located::Location(location) => {
-            exchange.location = location.clone();
-            exchange.keep_groups();
-            Served::Moved
-        }
-        Located::AddSlash => Served::Reply(add_slash(exchange)),
+    if !exchange.may_move() {
+        let uri = String::from_utf8_lossy(&exchange.uri);
+        let what = "rewrite or internal redirection cycle while internally redirecting to";
+        exchange.log(Level::Error, format_args!("{what} \"{uri}\""));
+        return Served::Reply(exchange.refuse(500));
     }
+    exchange.moved = true;
+    exchange.internal = true;
+    exchange.whole_uri = false;
+    Served::Moved
 }

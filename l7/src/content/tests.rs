@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::exchange::Exchange;
-use crate::plan::Located;
 use crate::reply::{Body, Reply};
 use crate::variables::testing::{exchange, request};
 use std::os::unix::fs::FileExt;
@@ -43,13 +42,9 @@ fn serve_in(folder: &Folder, server: &str, line: &str, fields: &[(&str, &str)]) 
         query.map(|start| crate::h1::Slice::new(target.start as usize + start, (target.start + target.len) as usize));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let reply = runtime.block_on(async {
-        match exchange.server.locate(&exchange.uri, exchange.captures.get_mut()) {
-            Located::AddSlash => return add_slash(&exchange),
-            Located::Location(location) => exchange.location = location.clone(),
-        }
         loop {
-            if let Some(said) = &exchange.location.clone().answer {
-                return answer(&exchange, said);
+            if let Err(reply) = crate::rewrite::route(&mut exchange).await {
+                return *reply;
             }
             if let Served::Reply(reply) = serve(&mut exchange).await {
                 return reply;

@@ -9,7 +9,7 @@ use super::{Plan, locations};
 use crate::directives::HTTP_LEVEL;
 use crate::route::Pattern;
 use crate::settings::{self, Http};
-use crate::variables::custom::{self, Customs};
+use crate::variables::custom::{self, Customs, Givers};
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
@@ -26,7 +26,8 @@ pub(super) fn build(
     build: &Build<'_>,
 ) -> Option<Arc<Plan>> {
     build.cx.defined.take();
-    custom::define(block, build.cx);
+    let mut givers = Givers::default();
+    custom::define(block, build.cx, &mut givers);
     let mut http = Http::default();
     http.inherited.error_logs = Arc::new(error_logs.clone());
     HTTP_LEVEL.defaults(&mut http, build.cx);
@@ -61,7 +62,7 @@ pub(super) fn build(
         listeners,
         virtual_servers,
         checks: groups.checks,
-        customs: Customs::new(blocks, std::iter::empty(), build.cx.defined.take()),
+        customs: Customs::new(blocks, givers.sets(), build.cx.defined.take()),
     }))
 }
 
@@ -164,7 +165,7 @@ fn formats(written: &[Format], cx: &Cx) -> AHashMap<Box<str>, (Escape, Arc<Templ
 fn format_text(format: &Format, cx: &Cx) -> Template<Variable> {
     let mut pieces: Vec<Piece<Variable>> = Vec::new();
     for word in &format.text {
-        match variables::compile(word, cx) {
+        match variables::compile_line(word, cx) {
             Ok(template) => pieces.extend(template.pieces),
             Err(diagnostic) => cx.report(diagnostic),
         }

@@ -1,9 +1,10 @@
 //! Compiles servers and their locations.
 
 use super::build::{Planner, identity};
-use super::{Content, Location, Return, Root, Server, Types};
+use super::{Content, Location, Root, Server, Types};
 use crate::proxy::settings::{self as proxy, PassTo};
 use crate::proxy::{Proxy, Target};
+use crate::rewrite::{Branch, Rules, Step, steps};
 use crate::route::{Kind, Level, LevelBuilder, Node};
 use crate::settings::files::compile_types;
 use crate::settings::{Inherited, LocationBlock, LocationName, ServerBlock};
@@ -11,7 +12,10 @@ use fairlead_conf::Diagnostic;
 use std::sync::Arc;
 
 pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
-    let root = location("", &block.inherited, Content::Static, (block.answer.clone(), planner));
+    let root = Location {
+        rules: rules(&block.rules, None, planner),
+        ..location("", &block.inherited, Content::Static, planner)
+    };
     Server {
         name: block.names.first().map_or("".into(), |name| name.text.strip_prefix('.').unwrap_or(&name.text).into()),
         limits: block.heads.limits(),
@@ -25,7 +29,6 @@ pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
 fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
     let mut level = LevelBuilder::default();
     for block in blocks {
-        let content = block.pass.as_ref().and_then(|pass| self::proxy(block, pass, planner));
         let redirects = block.pass.is_some();
         if block.pass.is_none() {
             for check in &block.checks {
@@ -33,8 +36,11 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
                 planner.report(Diagnostic::error(check.span, message));
             }
         }
-        let content = content.map_or(Content::Static, |proxy| Content::Proxy(Box::new(proxy)));
-        let compiled = location(&block.name.text, &block.inherited, content, (block.answer.clone(), planner));
+        let content = content(block, block.pass.as_ref(), planner);
+        let compiled = Location {
+            rules: rules(&block.rules, Some(block), planner),
+            ..location(&block.name.text, &block.inherited, content, planner)
+        };
         let nested = if block.locations.is_empty() { None } else { Some(self::level(&block.locations, planner)) };
         let node = Node { location: Arc::new(compiled), nested };
         if !level.add(&block.name.text, block.name.kind.clone(), redirects, node) {
@@ -43,6 +49,25 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
         }
     }
     level.finish()
+}
+
+/// The rules of a block; `outer` is the location they stand in.
+fn rules(rules: &Rules, outer: Option<&LocationBlock>, planner: &Planner<'_>) -> Box<[Step]> {
+    steps(rules, |block| {
+        let settings = block.inherited.rewrite;
+        let location = outer.map(|outer| {
+            // As nginx: an `if` that passes nowhere itself goes where its location does.
+            let content = content(block, block.pass.as_ref().or(outer.pass.as_ref()), planner);
+            Arc::new(location(&block.name.text, &block.inherited, content, planner))
+        });
+        let rules = block.rules.plain.iter().map(|(_, rule)| rule.clone()).collect();
+        Branch { rules, location, log: settings.log, warn: settings.warn }
+    })
+}
+
+fn content(block: &LocationBlock, pass: Option<&PassTo>, planner: &Planner<'_>) -> Content {
+    let proxy = pass.and_then(|pass| proxy(block, pass, planner));
+    proxy.map_or(Content::Static, |proxy| Content::Proxy(Box::new(proxy)))
 }
 
 fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<Proxy> {
@@ -74,17 +99,15 @@ fn location_path(name: &LocationName) -> &str {
     }
 }
 
-fn location(
-    name: &str,
-    inherited: &Inherited,
-    content: Content,
-    (answer, planner): (Option<Return>, &Planner<'_>),
-) -> Location {
+/// Without rules.
+fn location(name: &str, inherited: &Inherited, content: Content, planner: &Planner<'_>) -> Location {
     let Inherited { client, files, .. } = inherited;
     Location {
         name: name.into(),
         content,
-        answer,
+        rules: Box::default(),
+        rewrite_log: inherited.rewrite.log,
+        warn_uninitialized: inherited.rewrite.warn,
         root: Root {
             path: files.root.path.clone(),
             alias: files.root.alias.is_some(),

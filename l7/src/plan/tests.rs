@@ -1,4 +1,5 @@
 use super::*;
+use crate::rewrite::Rule;
 use fairlead_conf::{Cx, Severity, Tree};
 use fairlead_core::log::Registry;
 use std::path::Path;
@@ -45,15 +46,23 @@ fn key(address: &str) -> ListenerKey {
     ListenerKey { protocol: fairlead_core::net::Protocol::Tcp, address: Address::Ip(address.parse().unwrap()) }
 }
 
+/// The `return` a location begins with.
+pub(crate) fn answer(location: &Location) -> Option<&Return> {
+    match location.rules.first() {
+        Some(Step::Rule(Rule::Return(answer))) => Some(answer),
+        _ => None,
+    }
+}
+
 /// Status of the `return` that answers a host and a path.
 fn status(plan: &Plan, address: &str, host: &str, path: &str) -> u16 {
     let mut captures = Captures::default();
     let server = plan.listener(&key(address)).unwrap().find(host.as_bytes(), &mut captures);
-    if let Some(answer) = &server.root.answer {
+    if let Some(answer) = answer(&server.root) {
         return answer.status;
     }
     match server.locate(path.as_bytes(), &mut captures) {
-        Located::Location(location) => location.answer.as_ref().map_or(0, |answer| answer.status),
+        Located::Location(location) => answer(location).map_or(0, |answer| answer.status),
         Located::AddSlash => 1,
     }
 }
@@ -86,7 +95,7 @@ fn addresses_behind_a_wildcard_are_not_bound() {
     assert_eq!(bound, ["0.0.0.0:8080", "[::1]:8080", "127.0.0.1:8081"]);
     let of = |local: &str| {
         let servers = plan.servers(&key("0.0.0.0:8080"), &Address::Ip(local.parse().unwrap())).unwrap();
-        servers.default.root.answer.as_ref().unwrap().status
+        answer(&servers.default.root).unwrap().status
     };
     assert_eq!((of("127.0.0.1:8080"), of("10.0.0.1:8080")), (202, 201));
 }

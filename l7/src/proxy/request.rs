@@ -4,7 +4,7 @@ use crate::exchange::Exchange;
 use crate::h1::Known;
 use crate::proxy::Proxy;
 use crate::respond::{push_field, push_number};
-use crate::uri::push_escaped;
+use crate::uri::{push_escaped, push_without_controls};
 
 /// How the body reaches the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out
     }
     out.push(b' ');
     match uri {
-        Some(uri) => out.extend_from_slice(uri),
+        Some(uri) => push_without_controls(uri, out),
         None => push_uri(exchange, proxy, out),
     }
     out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
@@ -80,35 +80,31 @@ fn push_client_fields(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
 }
 
 /// Appends the URI for the request line: the client's own, or `proxy_pass`'s with the rest of the
-/// normalised path behind it.
+/// normalised path behind it. Where rules changed the path and `break` kept it here, the path alone.
 fn push_uri(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
-    let raw = exchange.request.target_bytes();
-    let Some(replacement) = &proxy.uri else {
-        if exchange.moved {
-            // An index file took the request over: what the client sent names its folder.
-            exchange.uri.iter().for_each(|&byte| push_escaped(byte, out));
-            push_query(exchange, out);
-            return;
-        }
+    if proxy.uri.is_none() && !exchange.moved {
+        let raw = exchange.request.target_bytes();
         if raw.first() != Some(&b'/') {
             out.push(b'/');
         }
         out.extend_from_slice(raw);
         return;
+    }
+    let replaced = match &proxy.uri {
+        Some(replacement) if !exchange.whole_uri => {
+            out.extend_from_slice(replacement.as_bytes());
+            exchange.location.name.len()
+        }
+        _ => 0,
     };
-    out.extend_from_slice(replacement.as_bytes());
-    let rest = exchange.uri.get(exchange.location.name.len()..).unwrap_or_default();
-    if raw.contains(&b'%') {
+    let rest = exchange.uri.get(replaced..).unwrap_or_default();
+    if exchange.internal || exchange.path_has(b"%") {
         rest.iter().for_each(|&byte| push_escaped(byte, out));
     } else {
         out.extend_from_slice(rest);
     }
-    push_query(exchange, out);
-}
-
-fn push_query(exchange: &Exchange, out: &mut Vec<u8>) {
-    if let Some(args) = exchange.args.filter(|args| !args.is_empty()) {
+    if let Some(args) = exchange.query().filter(|args| !args.is_empty()) {
         out.push(b'?');
-        out.extend_from_slice(args.of(&exchange.request.buffer));
+        push_without_controls(args, out);
     }
 }

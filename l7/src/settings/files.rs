@@ -1,6 +1,6 @@
 //! `root`, `alias`, `index`, `types` and what else files are served by.
 
-use crate::directives::{ALL, LOCATION};
+use crate::directives::{ALL, IF_LOCATION, LOCATION};
 use crate::plan::{Modified, Types};
 use crate::route::Kind;
 use crate::settings::LocationBlock;
@@ -43,7 +43,7 @@ type Row = Directive<Settings>;
 pub(crate) const DIRECTIVES: &[Row] = &[
     Row {
         name: "root",
-        contexts: ALL,
+        contexts: ALL.or(IF_LOCATION),
         args: Args::exactly(&[Value::Template], "path"),
         repeat: Repeat::Once,
         default: Some("html"),

@@ -1,7 +1,7 @@
 //! `log_format` and `access_log`: which lines a request leaves at its end.
 //! Files, buffering and syslog are core's.
 
-use crate::directives::{ALL, HTTP};
+use crate::directives::{ALL, HTTP, IF_LOCATION};
 use crate::variables::{self, Variable};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word, value};
 use fairlead_core::log::{Destination, Escape, Format, GZIP_BUFFER, gzip_level};
@@ -61,7 +61,7 @@ pub(crate) const FORMATS: &[Directive<Vec<Format>>] = &[Directive {
 
 pub(crate) const DIRECTIVES: &[Directive<Vec<Settings>>] = &[Directive {
     name: "access_log",
-    contexts: ALL,
+    contexts: ALL.or(IF_LOCATION),
     args: Args::between(
         1,
         7,

@@ -99,7 +99,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 pub(super) fn query(exchange: &Exchange) -> Option<&[u8]> {
-    exchange.args.map(|args| args.of(&exchange.request.buffer))
+    exchange.query()
 }
 
 fn not_empty(text: &[u8]) -> Option<&[u8]> {

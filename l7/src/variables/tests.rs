@@ -157,7 +157,7 @@ fn groups_become_variables() {
         r"location ~ ^/(?<a>x)/(?P<b_1>y)(?:z)(?<!w)(?<=v)(?<uri>.)$ { }
           map $x $d { ~^(?<e>.) 1; set $f; } geo $g {}",
     );
-    custom::define(&tree.root, &cx);
+    custom::define(&tree.root, &cx, &mut custom::Givers::default());
     let numbers: Vec<_> = ["a", "B_1", "d", "e", "g"].map(|name| resolve(name, &cx)).into();
     assert_eq!(numbers, [0, 1, 2, 3, 4].map(|number| Some(Variable::Custom(number))));
     assert_eq!(resolve("f", &cx), None, "a map's keys are texts");

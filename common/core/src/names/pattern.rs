@@ -116,6 +116,10 @@ impl Pattern {
             self.store(std::iter::once(Some(found.as_bytes())), captures);
             return true;
         }
+        // What does not match is most of it, and room for groups is an allocation.
+        if !regex.is_match(subject) {
+            return false;
+        }
         let Some(found) = regex.captures(subject) else { return false };
         self.store(found.iter().map(|group| group.map(|group| group.as_bytes())), captures);
         true

@@ -43,7 +43,7 @@ pub enum Source<V> {
     Split(SplitClients<V>),
     /// A statement or a group gives it.
     Given {
-        /// What it is before that.
+        /// What the plane has by that name, until `set` gives it a value.
         otherwise: Option<V>,
         /// Without `set` it is empty rather than missing.
         by_set: bool,
@@ -160,11 +160,11 @@ impl<V> Customs<V> {
     ) -> Customs<V> {
         let mut named: Vec<(&str, usize)> = names.iter().collect();
         named.sort_by_key(|(_, number)| *number);
-        let given = |name| Source::Given { otherwise: P::otherwise(name), by_set: false };
-        let mut sources: Vec<Source<V>> = named.into_iter().map(|(name, _)| given(name)).collect();
+        let none = |_| Source::Given { otherwise: None, by_set: false };
+        let mut sources: Vec<Source<V>> = named.iter().map(none).collect();
         for number in sets {
-            if let Some(Source::Given { by_set, .. }) = sources.get_mut(number) {
-                *by_set = true;
+            if let (Some(place), Some((name, _))) = (sources.get_mut(number), named.get(number)) {
+                *place = Source::Given { otherwise: P::otherwise(name), by_set: true };
             }
         }
         for (number, source) in blocks.0 {

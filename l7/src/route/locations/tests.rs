@@ -1,4 +1,4 @@
-use crate::plan::tests::read;
+use crate::plan::tests::{answer, read};
 use crate::plan::{Captures, Located};
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ fn answers(locations: &str, paths: &[&str]) -> Vec<String> {
     let plan = read(&format!("server {{ listen 8080; {locations} }}")).unwrap();
     let servers = crate::variables::testing::servers(&plan);
     let found = paths.iter().map(|path| match servers.default.locate(path.as_bytes(), &mut Captures::default()) {
-        Located::Location(location) => match &location.answer {
+        Located::Location(location) => match answer(location) {
             Some(answer) => answer.text.as_ref().unwrap().literal().unwrap().to_owned(),
             None => location.name.to_string(),
         },
