@@ -6,6 +6,7 @@ use crate::engine::Load;
 use crate::load_http::{HttpLoad, Manner};
 use crate::load_tcp::{Exchange, TcpLoad};
 use crate::load_udp::{Manner as Datagrams, UdpLoad};
+use crate::namespace;
 use crate::peer::{FIRST_ADDRESS, Service};
 
 pub struct Scenario {
@@ -48,9 +49,10 @@ pub enum Balance {
 }
 
 pub const CLIENTS: usize = 64;
-/// Both ends of an idle TCP session are the load's, and its descriptors are few where root may not raise its limit.
 const IDLE_HTTP: usize = 10_000;
-const IDLE_TCP: usize = 9_000;
+const IDLE_TCP: usize = 20_000;
+/// Descriptors of the proxy and the load beside those of the idle sessions.
+const OTHER_DESCRIPTORS: usize = 2_000;
 /// The load under which nginx is held against itself.
 pub const CONTROL: &Scenario = &Scenario { name: "control", ..HTTP_SMALL };
 
@@ -115,7 +117,7 @@ impl Scenario {
         match self.kind {
             Kind::Http(manner) => Load::Http(HttpLoad::new(target, CLIENTS, manner)),
             Kind::Idle(Plane::Http) => Load::Http(HttpLoad::new(target, IDLE_HTTP, Manner::Idle)),
-            Kind::Idle(Plane::Tcp) => Load::Tcp(TcpLoad::new(target, IDLE_TCP, Exchange::Idle)),
+            Kind::Idle(Plane::Tcp) => Load::Tcp(TcpLoad::new(target, self.idle_clients(), Exchange::Idle)),
             Kind::Reload => Load::Http(HttpLoad::new(target, CLIENTS, Manner::Keepalive)),
             Kind::Tcp(Exchange::Stream) => Load::Tcp(TcpLoad::new(target, 1, Exchange::Stream)),
             Kind::Tcp(exchange) => Load::Tcp(TcpLoad::new(target, CLIENTS, exchange)),
@@ -138,9 +140,13 @@ impl Scenario {
         !matches!(self.kind, Kind::Tcp(_) | Kind::Udp(_) | Kind::Idle(Plane::Tcp))
     }
 
-    /// How many connections an idle scenario holds.
+    /// How many connections an idle scenario holds. Both the proxy and the load have two descriptors for each TCP
+    /// session, which are few where root may not raise its limit.
     pub fn idle_clients(&self) -> usize {
-        if self.kind == Kind::Idle(Plane::Tcp) { IDLE_TCP } else { IDLE_HTTP }
+        match self.kind {
+            Kind::Idle(Plane::Tcp) => IDLE_TCP.min(namespace::descriptors().saturating_sub(OTHER_DESCRIPTORS) / 2),
+            _ => IDLE_HTTP,
+        }
     }
 
     /// How many counted things make one operation: bulk is counted in bytes and told in megabytes.
