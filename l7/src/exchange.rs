@@ -340,6 +340,11 @@ impl Exchange {
                 self.location = self.server.root.clone();
                 return Err(301);
             }
+            Located::TooComplex => {
+                let subject = self.uri.escape_ascii();
+                self.log(Level::Alert, format_args!("regex match failed: too complex on \"{subject}\" in a location"));
+                return Err(500);
+            }
         }
         self.keep_groups();
         let limit = self.location.client_max_body_size;

@@ -124,6 +124,8 @@ pub enum Located<'a> {
     Location(&'a Arc<Location>),
     /// The path with a slash added: 301, as nginx answers `/app` for `location /app/ { proxy_pass … }`.
     AddSlash,
+    /// A regex of a location takes too long to tell: 500, as in nginx.
+    TooComplex,
 }
 
 impl Server {
@@ -132,6 +134,7 @@ impl Server {
         match self.locations.find(uri, captures) {
             Some(Found::Location(location)) => Located::Location(location),
             Some(Found::AddSlash(_)) => Located::AddSlash,
+            Some(Found::TooComplex) => Located::TooComplex,
             None => Located::Location(&self.root),
         }
     }

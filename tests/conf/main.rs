@@ -18,7 +18,7 @@ const SEEDS: &[(&str, Option<&str>)] = &[
     ("local-site", None),
     ("microcache", Some("proxy_cache_path")),
     ("one-proxy", None),
-    ("rewrite", Some("rewrite")),
+    ("rewrite", None),
     ("static-expiry", Some("try_files")),
     ("sticky", None),
     ("uwsgi", Some("uwsgi_pass")),

@@ -104,6 +104,8 @@ const RULES: &[&str] = &[
     "set $http_x_test \"set\"; set $arg_a fixed; set $cookie_c \"$http_x_test $arg_a\"; location / { return 200 \"$http_x_test|$arg_a|$cookie_c|$args\\n\"; }",
     "location /a/ { set $http_x_test set; return 200 $http_x_test; } location / { return 200 \"$http_x_test|$arg_a\\n\"; }",
     "rewrite ^/(?<x>[^/]*)/(?<y>.*)$ /named last; location / { TELL }",
+    "location / { set $x $m; return 200 \"$m|$1|$mx|$x\\n\"; }",
+    "location ~ ^/(a)/ { set $x $1; set $x \"$x $m\"; set $x \"$x $1\"; if ($m = b) { set $y $mx; } rewrite ^ /to/$mx break; TELL }",
     "rewrite ^/a/((b)|(c)|x)?(.*)$ /t?1=$1&2=$2&3=$3&4=$4 last; location / { TELL }",
     "rewrite ^/(.)/(.)/(.)/(.)/(.)/(.)/(.)/(.)/(.*)$ /$9$8$7$6$5$4$3$2$1 last; location / { TELL }",
     "rewrite ^/(?!a/)(.*)$ /not-a/$1 last; location / { TELL }",
@@ -154,7 +156,8 @@ const FORMAT: &str = "log_format own '$status $request_method $request_uri|$uri|
 
 fn http() -> String {
     let mut http = format!(
-        "{PROXY} {FORMAT} server_names_hash_max_size 4096; server_names_hash_bucket_size 128; rewrite_log on;
+        "{PROXY} {FORMAT} map $uri $m {{ ~^/a/(?<mx>[^/]*)(.*)$ $1$2; /aaaa four; default none; }}
+         server_names_hash_max_size 4096; server_names_hash_bucket_size 128; rewrite_log on;
          server {{ listen 127.0.0.1:{{port}} default_server; access_log off; set $x \"\"; set $y \"\"; return 200 last; }}\n"
     );
     for (number, rules) in RULES.iter().enumerate() {

@@ -19,6 +19,8 @@ mod proxy_pass;
 mod returns;
 mod rewrite;
 mod rewrite_if;
+mod rewrite_limits;
+mod rewrite_set;
 mod server_names;
 mod smuggling;
 mod static_files;

@@ -197,7 +197,9 @@ impl Run<'_> {
         let mut target = Vec::new();
         self.render(&to.path, true, &mut target);
         to.finish_redirect(&mut target, self.exchange.query());
-        self.note(format_args!("rewritten redirect: \"{}\"", String::from_utf8_lossy(&target)));
+        if self.log {
+            self.note(format_args!("rewritten redirect: \"{}\"", String::from_utf8_lossy(&target)));
+        }
         content::redirect(self.exchange, status, target)
     }
 
@@ -216,9 +218,11 @@ impl Run<'_> {
             self.exchange.made_args = args;
         }
         self.scratch = std::mem::replace(&mut self.exchange.uri, path);
-        let (uri, args) = (&self.exchange.uri, self.exchange.query().unwrap_or_default());
-        let (uri, args) = (String::from_utf8_lossy(uri), String::from_utf8_lossy(args));
-        self.note(format_args!("rewritten data: \"{uri}\", args: \"{args}\""));
+        if self.log {
+            let (uri, args) = (&self.exchange.uri, self.exchange.query().unwrap_or_default());
+            let (uri, args) = (String::from_utf8_lossy(uri), String::from_utf8_lossy(args));
+            self.note(format_args!("rewritten data: \"{uri}\", args: \"{args}\""));
+        }
         if self.exchange.uri.is_empty() {
             self.exchange.log(Level::Error, format_args!("the rewritten URI has a zero length"));
             return Err(self.exchange.refuse(500).into());
@@ -263,15 +267,18 @@ impl Run<'_> {
         subject: &[u8],
     ) -> Result<bool, Box<Reply>> {
         match matched {
-            Ok(true) => {
-                self.exchange.keep_groups();
-                self.note(format_args!("\"{pattern}\" matches \"{}\"", String::from_utf8_lossy(subject)));
-                Ok(true)
-            }
-            Ok(false) => {
-                self.exchange.captures.get_mut().numbered.clear();
-                self.note(format_args!("\"{pattern}\" does not match \"{}\"", String::from_utf8_lossy(subject)));
-                Ok(false)
+            Ok(matched) => {
+                if matched {
+                    self.exchange.keep_groups();
+                } else {
+                    self.exchange.captures.get_mut().numbered.clear();
+                }
+                if self.log {
+                    let subject = String::from_utf8_lossy(subject);
+                    let verdict = if matched { "matches" } else { "does not match" };
+                    self.note(format_args!("\"{pattern}\" {verdict} \"{subject}\""));
+                }
+                Ok(matched)
             }
             Err(TooComplex) => {
                 let subject = subject.escape_ascii();
@@ -284,9 +291,7 @@ impl Run<'_> {
 
     /// A line that `rewrite_log` asks for.
     fn note(&self, message: std::fmt::Arguments<'_>) {
-        if self.log {
-            self.exchange.log(Level::Notice, message);
-        }
+        self.exchange.log(Level::Notice, message);
     }
 
     /// Appends a template's text. `quote`: groups are escaped if the client escaped anything in its path.

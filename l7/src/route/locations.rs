@@ -7,6 +7,7 @@
 use crate::plan::{Captures, Location};
 use crate::route::Pattern;
 use ahash::AHashMap;
+use fairlead_core::names::TooComplex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ struct Prefix {
 pub(crate) enum Found<'a> {
     Location(&'a Arc<Location>),
     AddSlash(&'a Arc<Location>),
+    /// A regex was given up: nobody knows whose the path is.
+    TooComplex,
 }
 
 impl LevelBuilder {
@@ -138,11 +141,23 @@ impl Level {
     }
 
     fn search_patterns(&self, path: &[u8], captures: &mut Captures) -> Option<Found<'_>> {
-        let (_, node) = self.patterns.iter().find(|(pattern, _)| pattern.matches(path, captures))?;
+        let mut found = None;
+        for (pattern, node) in &self.patterns {
+            match pattern.try_matches(path, captures) {
+                Ok(true) => {
+                    found = Some(node);
+                    break;
+                }
+                Ok(false) => {}
+                Err(TooComplex) => return Some(Found::TooComplex),
+            }
+        }
+        let node = found?;
         let inside = node.nested.as_ref().and_then(|level| level.find(path, captures));
         // nginx does not redirect from inside a regex location.
         Some(match inside {
             Some(Found::Location(location) | Found::AddSlash(location)) => Found::Location(location),
+            Some(Found::TooComplex) => Found::TooComplex,
             None => Found::Location(&node.location),
         })
     }

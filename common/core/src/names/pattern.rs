@@ -94,7 +94,7 @@ impl Pattern {
     /// Whether it matches anywhere in `subject`; if so its groups replace the numbered
     /// ones and set the named ones.
     pub fn matches(&self, subject: &[u8], captures: &mut Captures) -> bool {
-        // Past the limit the answer is unknown; nginx too serves the next location then.
+        // Past the limit the answer is unknown, and taken for no.
         self.try_matches(subject, captures).unwrap_or(false)
     }
 

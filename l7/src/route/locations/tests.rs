@@ -12,6 +12,7 @@ fn answers(locations: &str, paths: &[&str]) -> Vec<String> {
             None => location.name.to_string(),
         },
         Located::AddSlash => "+".to_owned(),
+        Located::TooComplex => "?".to_owned(),
     });
     found.collect()
 }
