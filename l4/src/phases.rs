@@ -4,7 +4,7 @@
 
 use crate::custom;
 use crate::directives::{SERVER, STREAM};
-use crate::limit_conn::{Limits, Zone};
+use crate::limit_conn::{self, Limits, Zone};
 use crate::outcomes::Status;
 use crate::realip;
 use crate::record::Record;
@@ -35,10 +35,10 @@ pub(crate) const INITIALIZING: &str = "initializing session";
 
 impl Phases {
     /// Problems go to `build.cx`.
-    pub fn build(settings: &Settings, zones: &[Zone], build: &Build<'_>) -> Option<Phases> {
+    pub fn build(settings: &Settings, zones: &[Zone], build: &Build<'_>) -> Phases {
         let trusted = Networks::build(&settings.trusted, build);
-        let limits = Limits::build(&settings.limits, zones, build)?;
-        Some(Phases { trusted, limits, access: Acl::new(&settings.access) })
+        let limits = Limits::build(&settings.limits, zones, "stream", build.cx);
+        Phases { trusted, limits, access: Acl::new(&settings.access) }
     }
 
     /// Every variable that these phases may ask for.
@@ -56,7 +56,7 @@ pub(crate) fn enter(record: &mut Record) -> Result<(), Status> {
     let phases = &entry.server.phases;
     realip::apply(record, &phases.trusted);
     custom::set(record);
-    phases.limits.enter(record)?;
+    limit_conn::enter(record, &phases.limits)?;
     if phases.access.denies(record.client.map(|client| client.ip())) {
         record.log(Level::Error, INITIALIZING, format_args!("access forbidden by rule"));
         return Err(Status::Forbidden);

@@ -192,7 +192,12 @@ impl<'a> Planner<'a> {
             resolvers: Vec::new(),
             hostname: hostname(),
             checks: Vec::new(),
-            limit_zones: limit_conn::Zone::build(&stream.limit_zones, previous, build),
+            limit_zones: limit_conn::Zone::build(
+                &stream.limit_zones,
+                previous.map_or(&[][..], |plan| &plan.limit_zones),
+                &|word| compile(word, build.cx),
+                build.cx,
+            ),
             customs,
         };
         let before = previous.iter().flat_map(|plan| &plan.listening);
@@ -342,7 +347,7 @@ impl<'a> Planner<'a> {
         let rates = self.report(rates::Rates::build(&server.rates, self.build.cx))?;
         let names = self.report(server.names.settings(self.build))?;
         let resolver = names.map(|settings| self.resolver(settings));
-        let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build)?;
+        let phases = phases::Phases::build(&server.phases, &self.plan.limit_zones, self.build);
         let bind =
             server.proxy.bind.as_ref().and_then(|settings| self.report(bind::Bind::build(settings, self.build.cx)));
         let wants_local = server.proxy.header.is_some()

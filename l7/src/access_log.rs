@@ -50,6 +50,9 @@ impl fmt::Display for About<'_> {
         if !line.is_empty() {
             write!(f, ", request: \"{}\"", String::from_utf8_lossy(line))?;
         }
+        if exchange.is_subrequest() {
+            write!(f, ", subrequest: \"{}\"", String::from_utf8_lossy(&exchange.uri))?;
+        }
         if let Some(attempt) = exchange.attempts.last() {
             let uri = String::from_utf8_lossy(exchange.request.target_bytes());
             match &attempt.peer {

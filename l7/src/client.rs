@@ -15,6 +15,8 @@ pub(crate) struct Client {
     at: usize,
     /// Bytes handed to the socket so far.
     pub sent: u64,
+    /// What is sent goes nowhere: a subrequest is being answered.
+    muted: bool,
 }
 
 /// Up to this many bytes a copy and one plain send cost less than a vectored send.
@@ -22,12 +24,24 @@ const FLAT: usize = 16 << 10;
 
 impl Client {
     pub fn new(stream: Stream, ticket: Ticket) -> Client {
-        Client { stream, deadline: Deadline::default(), ticket, pending: Vec::new(), at: 0, sent: 0 }
+        Client { stream, deadline: Deadline::default(), ticket, pending: Vec::new(), at: 0, sent: 0, muted: false }
+    }
+
+    /// Whether what is sent from now on goes nowhere; gives what was before.
+    pub fn mute(&mut self, muted: bool) -> bool {
+        std::mem::replace(&mut self.muted, muted)
+    }
+
+    pub fn is_muted(&self) -> bool {
+        self.muted
     }
 
     /// Sends what the socket takes now; keeps a copy of the rest. Call [`Client::poll_flush`] before
     /// more is read from where the bytes came from: that bounds what is kept.
     pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4]) -> io::Result<()> {
+        if self.muted {
+            return Ok(());
+        }
         if !self.is_flushed() {
             self.keep(parts, 0);
             return Ok(());

@@ -159,7 +159,7 @@ async fn open(
             }
         },
     };
-    Some((Rc::new(Connection { number, client: peer, local, proxy_header, started: tick() }), early))
+    Some((Rc::new(Connection { number, client: peer, local, connected: None, proxy_header, started: tick() }), early))
 }
 
 /// Longest PROXY header: version 2 with its TLVs.

@@ -6,10 +6,10 @@ use crate::route::Kind;
 use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::variables::custom::Blocks;
-use crate::{listen, proxy};
+use crate::{listen, phase, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
-use fairlead_core::{log, resolver, upstream};
+use fairlead_core::{limit, log, resolver, upstream};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) const HTTP: Contexts = Contexts::HTTP;
@@ -27,6 +27,8 @@ pub(crate) static HTTP_LEVEL: LazyLock<Level<Http>> = LazyLock::new(|| {
         .with(BLOCKS, |http: &mut Http| http)
         .with(settings::logs::FORMATS, |http| &mut http.shared.formats)
         .with(Blocks::DIRECTIVES, |http| &mut http.shared.variables)
+        .with(limit::ZONE_DIRECTIVES, |http| &mut http.shared.conn_zones)
+        .with(phase::REQ_ZONES, |http| &mut http.shared.req_zones)
         .with(settings::heads::DIRECTIVES, |http| &mut http.heads)
 });
 
@@ -49,6 +51,12 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
         .with(proxy::settings::PASS, |location| location)
         .with(rewrite::RULES, |location| &mut location.rules)
         .with(LOCATION_IF, |location| location)
+        .with(phase::EXCEPT, |location| location)
+});
+
+/// Rows of a `limit_except` block.
+pub(crate) static EXCEPT_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new(|| {
+    inherited(Level::new(Contexts::LIMIT_EXCEPT)).with(proxy::settings::PASS, |location: &mut LocationBlock| location)
 });
 
 /// Rows of an `if` block of a server.
@@ -75,7 +83,7 @@ static MATCH_LEVEL: LazyLock<Level<MatchSettings>> =
 
 /// Adds the rows whose settings blocks hand down to the blocks inside them.
 fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
-    level
+    phase::inherited(level)
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
@@ -107,6 +115,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::logs::DIRECTIVES, "http log"),
         file_cache_pages(),
         variable_pages(),
+        phase::pages(),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),

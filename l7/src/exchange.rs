@@ -9,11 +9,13 @@ use crate::client::Client;
 use crate::content::{self, Served, error_page};
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
+use crate::phase::{self, Passed, Stop};
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
 use crate::proxy;
 use crate::reply::Reply;
 use crate::respond;
 use crate::rewrite;
+use crate::subrequest::Behind;
 use crate::uri;
 use crate::variables::custom::Values;
 use crate::variables::{RequestId, Variable};
@@ -32,6 +34,8 @@ pub struct Connection {
     /// `$connection`, `*N` in the error log.
     pub number: u64,
     pub client: Address,
+    /// Who really connected, where `client` is whom a trusted proxy speaks for.
+    pub connected: Option<Address>,
     pub local: Address,
     /// The listener's own address: what error log lines call it.
     pub proxy_header: Option<ProxyHeader>,
@@ -59,6 +63,10 @@ pub struct Exchange {
     pub captures: RefCell<Captures>,
     /// What `set` and named groups gave the configuration's own variables.
     pub(crate) values: Values,
+    /// What is known of its way through the phases.
+    pub(crate) passed: Passed,
+    /// Of a subrequest: what it keeps of the request behind it.
+    pub(crate) behind: Option<Behind>,
     pub started: Tick,
     pub status: u16,
     /// The response head as it was sent: `$sent_http_*`.
@@ -182,6 +190,18 @@ impl Exchange {
         requests: u64,
         memory: Memory,
     ) -> Exchange {
+        let mut memory = memory;
+        let place = memory.place.take();
+        let place = place.unwrap_or_else(|| (servers.default.clone(), servers.default.root.clone()));
+        Exchange::at(worker, connection, (requests, place), memory)
+    }
+
+    fn at(
+        worker: Rc<Worker>,
+        connection: Rc<Connection>,
+        (requests, (server, location)): (u64, (Arc<Server>, Arc<Location>)),
+        memory: Memory,
+    ) -> Exchange {
         let Memory {
             request,
             response,
@@ -193,9 +213,8 @@ impl Exchange {
             proxy_host,
             attempts,
             values,
-            place,
+            place: _,
         } = memory;
-        let (server, location) = place.unwrap_or_else(|| (servers.default.clone(), servers.default.root.clone()));
         Exchange {
             started: tick(),
             worker,
@@ -209,6 +228,8 @@ impl Exchange {
             host,
             captures: RefCell::default(),
             values,
+            passed: Passed::default(),
+            behind: None,
             status: 0,
             sent_head,
             bytes_sent: 0,
@@ -247,6 +268,31 @@ impl Exchange {
         self.finish(client, ended).await
     }
 
+    /// A request of this one's own, which takes its variables along until [`crate::subrequest::end`].
+    pub(crate) fn subrequest(&mut self, uri: &[u8], args: Option<&[u8]>) -> Exchange {
+        let method = self.request.method_bytes().into();
+        let mut request = self.request.clone();
+        request.become_get();
+        let memory = Memory { request, uri: uri.to_vec(), host: self.host.clone(), ..Memory::default() };
+        let place = (self.server.clone(), self.location.clone());
+        Exchange {
+            values: std::mem::take(&mut self.values),
+            passed: std::mem::take(&mut self.passed),
+            behind: Some(Behind { method }),
+            made_args: args.map(<[u8]>::to_vec),
+            moved: true,
+            internal: true,
+            started: self.started,
+            id: self.id.clone(),
+            pipelined: self.pipelined,
+            ..Exchange::at(self.worker.clone(), self.connection.clone(), (self.requests, place), memory)
+        }
+    }
+
+    pub(crate) fn is_subrequest(&self) -> bool {
+        self.behind.is_some()
+    }
+
     /// Answers a request whose head nginx would refuse with `status`.
     pub(crate) async fn run_refused(
         &mut self,
@@ -276,6 +322,8 @@ impl Exchange {
             Ended::Sent(after) => after,
             Ended::Broken => After::Close,
         };
+        // Before the log line, as nginx.
+        self.passed.leave();
         self.bytes_sent = client.sent;
         client.sent = 0;
         access_log::write(self);
@@ -289,6 +337,7 @@ impl Exchange {
             self.log(Level::Info, format_args!("client sent invalid host header"));
             return Err(400);
         }
+        phase::post_read(self);
         self.find_path().inspect_err(|_| self.location = self.server.root.clone())
     }
 
@@ -334,8 +383,12 @@ impl Exchange {
     /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
     pub(crate) fn locate(&mut self) -> Result<(), u16> {
         match self.server.locate(&self.uri, self.captures.get_mut()) {
-            Located::Location(location) if Arc::ptr_eq(location, &self.location) => {}
-            Located::Location(location) => self.location = location.clone(),
+            Located::Location(location) => {
+                let location = location.of(self.request.method_bytes());
+                if !Arc::ptr_eq(location, &self.location) {
+                    self.location = location.clone();
+                }
+            }
             Located::AddSlash => {
                 self.location = self.server.root.clone();
                 return Err(301);
@@ -359,18 +412,33 @@ impl Exchange {
     }
 
     /// Rules and location, then content; over again when an index file takes the request over.
-    async fn serve(&mut self, client: &mut Client) -> Ended {
+    pub(crate) async fn serve(&mut self, client: &mut Client) -> Ended {
         loop {
             if let Err(reply) = rewrite::route(self).await {
                 return Ended::Reply(*reply);
             }
             let location = self.location.clone();
+            if let Some(gates) = &location.gates
+                && let Err(stop) = Box::pin(phase::enter(client, self, gates)).await
+            {
+                return self.stop(&stop);
+            }
             match &location.content {
                 Content::Static => match content::serve(self).await {
                     Served::Reply(reply) => return Ended::Reply(reply),
                     Served::Moved => {}
                 },
                 Content::Proxy(settings) => return proxy::run(client, self, settings).await,
+            }
+        }
+    }
+
+    fn stop(&mut self, stop: &Stop) -> Ended {
+        match stop {
+            Stop::Refused(status) => Ended::Reply(self.refuse(*status)),
+            Stop::Gone => {
+                self.status = 499;
+                Ended::Broken
             }
         }
     }

@@ -13,6 +13,7 @@ mod forwarded;
 pub mod h1;
 mod host;
 mod listen;
+mod phase;
 mod plan;
 mod proxy;
 mod reply;
@@ -20,6 +21,7 @@ mod respond;
 mod rewrite;
 mod route;
 mod settings;
+mod subrequest;
 #[doc(hidden)] // for the fuzzers
 pub mod uri;
 mod variables;

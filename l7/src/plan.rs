@@ -6,6 +6,7 @@ mod locations;
 mod servers;
 
 use crate::h1::Limits;
+use crate::phase::{self, Gates};
 use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Names};
@@ -41,6 +42,8 @@ pub struct Plan {
     checks: Vec<Check>,
     /// The variables that the configuration makes.
     pub(crate) customs: Customs,
+    pub(crate) conn_zones: Vec<phase::ConnZone>,
+    pub(crate) req_zones: Vec<phase::ReqZone>,
 }
 
 impl Plan {
@@ -180,6 +183,26 @@ pub struct Location {
     pub access_logs: Vec<Access>,
     pub error_log: ErrorLog,
     pub resolver: Option<resolver::Settings>,
+    /// What those who want its content have to pass.
+    pub(crate) gates: Option<Arc<Gates>>,
+    /// `limit_except`.
+    pub(crate) except: Option<Except>,
+}
+
+/// What takes a location's place for all methods but these.
+pub(crate) struct Except {
+    pub allowed: Vec<Box<str>>,
+    pub location: Arc<Location>,
+}
+
+impl Location {
+    /// The location whose settings hold for a method.
+    pub(crate) fn of<'a>(self: &'a Arc<Location>, method: &[u8]) -> &'a Arc<Location> {
+        match &self.except {
+            Some(except) if !except.allowed.iter().any(|allowed| allowed.as_bytes() == method) => &except.location,
+            _ => self,
+        }
+    }
 }
 
 pub enum Content {

@@ -5,6 +5,7 @@ use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{After, Exchange};
 use crate::h1::{Method, Version};
+use crate::phase::CHALLENGE;
 use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
 use fairlead_core::clock;
@@ -37,7 +38,7 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     if exchange.request.version != Version::Http09 {
         push_head(exchange, &reply, keep, &mut head);
     }
-    let body_wanted = exchange.request.method != Method::Head;
+    let body_wanted = exchange.request.method != Method::Head && !client.is_muted();
     let sent = match reply.body {
         Body::File { file, start, length } if body_wanted => {
             send_file(client, exchange, &head, (file, start, start + length)).await
@@ -129,6 +130,7 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
         push_field(b"Location", location, out);
     }
     push_connection(exchange, keep, out);
+    push_challenges(exchange, out);
     for (name, value) in &reply.headers {
         push_field(name.as_bytes(), value, out);
     }
@@ -156,6 +158,13 @@ pub(crate) fn push_connection(exchange: &Exchange, keep: bool, out: &mut Vec<u8>
         out.extend_from_slice(b"Keep-Alive: timeout=");
         push_number(seconds, out);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What `auth_basic` and `auth_request` ask the client for, whoever says it.
+pub(crate) fn push_challenges(exchange: &Exchange, out: &mut Vec<u8>) {
+    for challenge in &exchange.passed.challenges {
+        push_field(CHALLENGE.as_bytes(), challenge, out);
     }
 }
 

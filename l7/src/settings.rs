@@ -13,9 +13,10 @@ pub(crate) mod names;
 use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
 use crate::variables::custom::Blocks;
-use crate::{listen, proxy};
+use crate::{listen, phase, proxy};
 use fairlead_conf::{Diagnostic, Given, Span};
 use fairlead_core::health::MatchSettings;
+use fairlead_core::limit;
 use fairlead_core::log::{ErrorLogs, FileCaching, Format};
 use fairlead_core::resolver::ResolverSettings;
 use fairlead_core::upstream;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub matches: Vec<MatchSettings>,
     pub formats: Vec<Format>,
     pub variables: Blocks,
+    pub conn_zones: limit::Zones,
+    pub req_zones: Vec<phase::ReqZoneSettings>,
 }
 
 /// What `http`, `server` and `location` hand down.
@@ -50,6 +53,7 @@ pub(crate) struct Inherited {
     pub resolver: Arc<ResolverSettings>,
     pub proxy: Arc<proxy::settings::Settings>,
     pub rewrite: rewrite::Settings,
+    pub phase: Arc<phase::Settings>,
 }
 
 /// A block that holds inherited settings.
@@ -104,6 +108,7 @@ pub(crate) struct LocationBlock {
     pub rules: Rules,
     pub pass: Option<proxy::settings::PassTo>,
     pub checks: Vec<proxy::settings::HealthCheck>,
+    pub except: Option<phase::Except>,
     pub locations: Vec<LocationBlock>,
 }
 
@@ -116,6 +121,7 @@ impl LocationBlock {
             rules: Rules::default(),
             pass: None,
             checks: Vec::new(),
+            except: None,
             locations: Vec::new(),
         }
     }

@@ -11,6 +11,8 @@ mod request;
 mod request_id;
 mod upstream;
 
+pub(crate) use fields::lines as head_fields;
+pub(crate) use request::{credentials, decode_base64};
 pub use request_id::RequestId;
 
 use crate::exchange::Exchange;
@@ -88,7 +90,7 @@ const NOT_BUILT: &[&str] = &[
 
 /// Prefixes of the same kind.
 const NOT_BUILT_PREFIXES: &[&str] =
-    &["ssl_", "geoip_", "jwt_", "upstream_trailer_", "sent_trailer_", "realip_", "limit_", "proxy_protocol_tlv_ssl_"];
+    &["ssl_", "geoip_", "jwt_", "upstream_trailer_", "sent_trailer_", "proxy_protocol_tlv_ssl_"];
 
 /// The variable of this name, `None` when there is none. `cx.defined` holds the names that
 /// regexes of the configuration define.

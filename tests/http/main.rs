@@ -5,17 +5,22 @@
 
 use fairlead_harness::Setup;
 
+mod access;
 mod access_log;
+mod auth;
 mod bodies;
 mod errors;
 mod headers;
 mod keepalive;
+mod limit_conn;
+mod limit_req;
 mod limits;
 mod locations;
 mod maps;
 mod next_upstream;
 mod peer_answers;
 mod proxy_pass;
+mod realip;
 mod returns;
 mod rewrite;
 mod rewrite_if;

@@ -48,7 +48,7 @@ pub enum Method {
 }
 
 /// One request head and the buffer that holds it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Bytes read from the client; the head is at the front, body bytes may follow.
     pub buffer: Vec<u8>,
@@ -132,6 +132,22 @@ impl Request {
         buffer.drain(..consumed.min(buffer.len()));
         headers.clear();
         *self = Request { buffer, headers, ..Request::default() };
+    }
+
+    /// Makes a GET without a body of it; the header stays.
+    pub fn become_get(&mut self) {
+        self.buffer.truncate(self.head_len);
+        self.method = Method::Get;
+        self.method_text = self.append(b"GET");
+        self.framing = RequestBody::None;
+        (self.expects_continue, self.upgrade) = (false, false);
+    }
+
+    /// Puts text behind the head, for something that is to be a slice of the buffer.
+    pub fn append(&mut self, text: &[u8]) -> Slice {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(text);
+        Slice::new(start, self.buffer.len())
     }
 
     /// Parses what `buffer` holds; call again with more bytes after `NeedMore`.

@@ -7,6 +7,7 @@ use super::groups::Groups;
 use super::servers::Listening;
 use super::{Plan, locations};
 use crate::directives::HTTP_LEVEL;
+use crate::phase::{self, ConnZone, Gates, ReqZone};
 use crate::route::Pattern;
 use crate::settings::{self, Http};
 use crate::variables::custom::{self, Customs, Givers};
@@ -37,7 +38,12 @@ pub(super) fn build(
 
     let Http { mut shared, servers, .. } = http;
     let blocks = std::mem::take(&mut shared.variables);
+    let compile = |word: &Word| variables::compile(word, build.cx);
+    let conn_zones = previous.map_or(&[][..], |plan| &plan.conn_zones);
+    let req_zones = previous.map_or(&[][..], |plan| &plan.req_zones);
     let planner = Planner {
+        conn_zones: ConnZone::build(&shared.conn_zones, conn_zones, &compile, build.cx),
+        req_zones: ReqZone::build(&shared.req_zones, req_zones, build.cx),
         build,
         groups: RefCell::new(Groups::build(&shared, previous, build)),
         formats: formats(&shared.formats, build.cx),
@@ -49,7 +55,8 @@ pub(super) fn build(
         listening.add(server, &compiled, build);
     }
     let (listeners, virtual_servers) = listening.finish();
-    let groups = planner.groups.into_inner();
+    let Planner { groups, conn_zones, req_zones, .. } = planner;
+    let groups = groups.into_inner();
     Pattern::forget_known();
     if build.cx.has_errors() {
         return None;
@@ -63,13 +70,17 @@ pub(super) fn build(
         virtual_servers,
         checks: groups.checks,
         customs: Customs::new(blocks, givers.sets(), build.cx.defined.take()),
+        conn_zones,
+        req_zones,
     }))
 }
 
 /// What compiling locations needs, and what they share.
-pub(super) struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     pub build: &'a Build<'a>,
-    pub groups: RefCell<Groups<'a>>,
+    pub(super) groups: RefCell<Groups<'a>>,
+    pub conn_zones: Vec<ConnZone>,
+    pub req_zones: Vec<ReqZone>,
     formats: AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)>,
     pub shared: Shared,
 }
@@ -77,7 +88,8 @@ pub(super) struct Planner<'a> {
 /// Compiled settings that several locations have in common, by the address of their settings:
 /// ten thousand servers that say nothing of their own open one log and hold one table of types.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
+    gates: RefCell<AHashMap<usize, Option<Arc<Gates>>>>,
     error_logs: RefCell<AHashMap<usize, ErrorLog>>,
     access_logs: RefCell<AHashMap<LogsKey, Vec<Option<AccessLog>>>>,
     resolvers: RefCell<AHashMap<usize, Option<resolver::Settings>>>,
@@ -110,6 +122,11 @@ impl Planner<'_> {
             }
         };
         known.entry(identity(logs)).or_insert_with(open).clone()
+    }
+
+    pub fn gates(&self, settings: &Arc<phase::Settings>) -> Option<Arc<Gates>> {
+        let mut known = self.shared.gates.borrow_mut();
+        known.entry(identity(settings)).or_insert_with(|| Gates::build(settings, self)).clone()
     }
 
     pub fn resolver(&self, names: &Arc<ResolverSettings>) -> Option<resolver::Settings> {

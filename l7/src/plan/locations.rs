@@ -1,7 +1,8 @@
 //! Compiles servers and their locations.
 
 use super::build::{Planner, identity};
-use super::{Content, Location, Root, Server, Types};
+use super::{Content, Except, Location, Root, Server, Types};
+use crate::phase;
 use crate::proxy::settings::{self as proxy, PassTo};
 use crate::proxy::{Proxy, Target};
 use crate::rewrite::{Branch, Rules, Step, steps};
@@ -39,6 +40,7 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
         let content = content(block, block.pass.as_ref(), planner);
         let compiled = Location {
             rules: rules(&block.rules, Some(block), planner),
+            except: block.except.as_ref().map(|written| except(block, written, planner)),
             ..location(&block.name.text, &block.inherited, content, planner)
         };
         let nested = if block.locations.is_empty() { None } else { Some(self::level(&block.locations, planner)) };
@@ -68,6 +70,14 @@ fn rules(rules: &Rules, outer: Option<&LocationBlock>, planner: &Planner<'_>) ->
 fn content(block: &LocationBlock, pass: Option<&PassTo>, planner: &Planner<'_>) -> Content {
     let proxy = pass.and_then(|pass| proxy(block, pass, planner));
     proxy.map_or(Content::Static, |proxy| Content::Proxy(Box::new(proxy)))
+}
+
+/// `limit_except` passes where the location around it does, unless it says where itself.
+fn except(outer: &LocationBlock, written: &phase::Except, planner: &Planner<'_>) -> Except {
+    let block = &written.block;
+    let content = content(block, block.pass.as_ref().or(outer.pass.as_ref()), planner);
+    let compiled = location(&outer.name.text, &block.inherited, content, planner);
+    Except { allowed: written.allowed.clone(), location: Arc::new(compiled) }
 }
 
 fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<Proxy> {
@@ -141,6 +151,8 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         access_logs: planner.access_logs(&inherited.access_logs, inherited.log_files),
         error_log: planner.error_log(&inherited.error_logs),
         resolver: planner.resolver(&inherited.resolver),
+        gates: planner.gates(&inherited.phase),
+        except: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::h1::{Framing, Known, Version};
 use crate::proxy::Proxy;
 use crate::proxy::redirect::{self, Redirected};
 use crate::proxy::transfer::ToClient;
-use crate::respond::{push_connection, push_date, push_field, push_number, push_server};
+use crate::respond::{push_challenges, push_connection, push_date, push_field, push_number, push_server};
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
@@ -42,6 +42,7 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
     } else {
         push_connection(exchange, to_client.keep, out);
     }
+    push_challenges(exchange, out);
     push_sticky(exchange, proxy, out);
     push_peer_fields(exchange, proxy, bytes, (location, out));
     out.extend_from_slice(b"\r\n");

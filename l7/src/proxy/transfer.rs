@@ -11,6 +11,9 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+/// So much of a body that nobody hears is read to keep the peer's connection.
+const MOST_UNHEARD: u64 = 64 << 10;
+
 /// How the body goes to the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ToClient {
@@ -157,6 +160,9 @@ impl Transfer {
                 }
                 if self.is_done() {
                     return Poll::Ready(Ok(!extra));
+                }
+                if client.is_muted() && self.received > MOST_UNHEARD {
+                    return Poll::Ready(Ok(false));
                 }
                 match self.poll_step(cx, client, peer, exchange) {
                     Poll::Ready(step) => extra |= step?,

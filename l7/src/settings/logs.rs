@@ -3,7 +3,7 @@
 
 use crate::directives::{ALL, HTTP, IF_LOCATION};
 use crate::variables::{self, Variable};
-use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word, value};
+use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word, value};
 use fairlead_core::log::{Destination, Escape, Format, GZIP_BUFFER, gzip_level};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub(crate) const FORMATS: &[Directive<Vec<Format>>] = &[Directive {
 
 pub(crate) const DIRECTIVES: &[Directive<Vec<Settings>>] = &[Directive {
     name: "access_log",
-    contexts: ALL.or(IF_LOCATION),
+    contexts: ALL.or(IF_LOCATION).or(Contexts::LIMIT_EXCEPT),
     args: Args::between(
         1,
         7,

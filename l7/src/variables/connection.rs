@@ -23,6 +23,20 @@ pub(super) const ROWS: &[Row] = &[
         None => push(Some(b"unix:"), out),
     }),
     row!("remote_port", "The client's port.", |x, out| push_port(&x.connection.client, out)),
+    row!("realip_remote_addr", "The address that connected, whoever it speaks for.", |x, out| {
+        push_host(connected(x), out)
+    }),
+    row!("realip_remote_port", "The port that connected, whoever it speaks for.", |x, out| {
+        push_port(connected(x), out)
+    }),
+    row!("limit_conn_status", "What `limit_conn` said: `PASSED`, `REJECTED` or `REJECTED_DRY_RUN`.", |x, out| {
+        push(x.passed.connections.map(|status| status.name().as_bytes()), out)
+    }),
+    row!(
+        "limit_req_status",
+        "What `limit_req` said: `PASSED`, `DELAYED`, `REJECTED`, `DELAYED_DRY_RUN` or `REJECTED_DRY_RUN`.",
+        |x, out| push(x.passed.requests.map(|status| status.name().as_bytes()), out)
+    ),
     row!("server_addr", "The address the client used.", |x, out| push_host(&x.connection.local, out)),
     row!("server_port", "The port the client used.", |x, out| push_port(&x.connection.local, out)),
     row!("connection", "Number of the connection, unique in the process.", |x, out| push_text(
@@ -66,6 +80,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
+fn connected(exchange: &Exchange) -> &Address {
+    exchange.connection.connected.as_ref().unwrap_or(&exchange.connection.client)
+}
+
 fn proxied(exchange: &Exchange) -> Option<(SocketAddr, SocketAddr)> {
     exchange.connection.proxy_header.as_ref()?.addresses
 }
@@ -78,10 +96,10 @@ fn push_host(address: &Address, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Empty for a Unix socket.
+/// Empty for a Unix socket, and for who is known by an address alone.
 fn push_port(address: &Address, out: &mut Vec<u8>) -> bool {
     match address.port() {
-        Some(port) => push_text(port, out),
-        None => true,
+        Some(port) if port > 0 => push_text(port, out),
+        Some(_) | None => true,
     }
 }

@@ -79,6 +79,9 @@ pub(crate) fn define(block: &Block, cx: &Cx, givers: &mut Givers) {
             "server_name" | "location" | "if" => statement.args.iter().for_each(|word| groups(word, cx, givers)),
             "rewrite" => statement.args.iter().take(1).for_each(|word| groups(word, cx, givers)),
             "set" => givers.sets.extend(name(statement.args.first(), cx)),
+            "auth_request_set" => {
+                name(statement.args.first(), cx);
+            }
             _ => {}
         }
         if let Some(inner) = &statement.block {

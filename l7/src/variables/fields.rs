@@ -56,7 +56,7 @@ pub(super) const PREFIXES: &[PrefixRow] = &[
 type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// The fields of a head in text form.
-fn lines(head: &[u8]) -> impl Iterator<Item = Field<'_>> {
+pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Field<'_>> {
     head.split(|&byte| byte == b'\n').skip(1).filter_map(|line| {
         let colon = memchr(b':', line)?;
         Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))

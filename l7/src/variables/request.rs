@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     row!("request_uri", "Path and query as the client sent them.", |x, out| push(Some(x.request.target_bytes()), out)),
     row!("request", "The whole request line.", |x, out| push(not_empty(x.request.line_bytes()), out)),
     row!("request_method", "The method: `GET`, `POST` or another.", |x, out| push(
-        not_empty(x.request.method_bytes()),
+        not_empty(x.behind.as_ref().map_or(x.request.method_bytes(), |behind| &behind.method)),
         out
     )),
     row!("server_protocol", "`HTTP/1.0`, `HTTP/1.1`.", |x, out| {
@@ -111,8 +111,12 @@ fn hostname() -> &'static str {
     NAME.get_or_init(crate::settings::names::hostname)
 }
 
-/// RFC 7617: base64 of `user:password`.
 fn remote_user(exchange: &Exchange) -> Option<Vec<u8>> {
+    credentials(exchange).map(|(user, _)| user)
+}
+
+/// RFC 7617: base64 of `user:password`. No user is none.
+pub(crate) fn credentials(exchange: &Exchange) -> Option<(Vec<u8>, Vec<u8>)> {
     let credentials = exchange.request.header(b"authorization")?;
     let (scheme, encoded) = credentials.split_at_checked(b"Basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
@@ -120,10 +124,11 @@ fn remote_user(exchange: &Exchange) -> Option<Vec<u8>> {
     }
     let decoded = decode_base64(encoded.trim_ascii())?;
     let colon = memchr::memchr(b':', &decoded)?;
-    decoded.get(..colon).filter(|user| !user.is_empty()).map(<[u8]>::to_vec)
+    let user = decoded.get(..colon).filter(|user| !user.is_empty())?;
+    Some((user.to_vec(), decoded.get(colon + 1..)?.to_vec()))
 }
 
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
     if text.len() % 4 == 1 {
         return None;

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::hash::{BuildHasher, RandomState};
 
 /// The id of one request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestId(OnceCell<u128>);
 
 impl RequestId {

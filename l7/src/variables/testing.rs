@@ -30,6 +30,7 @@ pub(crate) fn exchange(http: &str, request: Request) -> Exchange {
         number: 7,
         client: Address::Ip("192.0.2.1:4000".parse().unwrap()),
         local: Address::Ip("127.0.0.1:8080".parse().unwrap()),
+        connected: None,
         proxy_header: None,
         started: tick(),
     };

@@ -58,6 +58,10 @@ pub const DIRECTIVES: &[Directive<Rules>] = &[
 ];
 
 impl Rules {
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     fn push(&mut self, verdict: Verdict, given: &Given<'_>) -> Result<(), Diagnostic> {
         let who = match given.text(0) {
             "all" => Who::All,

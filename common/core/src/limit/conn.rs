@@ -4,10 +4,9 @@
 //! no count can be left over. Keys live in shards, each behind a lock that is held for one lookup;
 //! a zone's size bounds the keys of all shards together.
 
+use super::key::Key;
 use crate::stats::Counter;
 use ahash::{AHashMap, RandomState};
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -147,51 +146,3 @@ fn cost(key: &[u8]) -> u64 {
     const NODE: u64 = 36;
     (NODE + key.len() as u64).next_power_of_two()
 }
-
-/// Addresses and other short keys need no memory of their own.
-enum Key {
-    Short { length: u8, bytes: [u8; Key::SHORT] },
-    Long(Box<[u8]>),
-}
-
-impl Key {
-    const SHORT: usize = 22;
-
-    fn new(key: &[u8]) -> Key {
-        let mut bytes = [0; Key::SHORT];
-        match bytes.get_mut(..key.len()) {
-            Some(room) => {
-                room.copy_from_slice(key);
-                Key::Short { length: key.len() as u8, bytes }
-            }
-            None => Key::Long(key.into()),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Key::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Key::Long(bytes) => bytes,
-        }
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        self.bytes()
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bytes().hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Key {}

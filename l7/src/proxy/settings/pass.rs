@@ -4,7 +4,7 @@ use crate::directives::{IF_LOCATION, LOCATION};
 use crate::route::Kind;
 use crate::settings::LocationBlock;
 use crate::variables::{self, Variable};
-use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word};
+use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Repeat, Span, Template, Value, Word};
 use fairlead_core::health;
 
 /// `proxy_pass` as written.
@@ -36,7 +36,7 @@ pub(crate) struct HealthCheck {
 pub(crate) const PASS: &[Directive<LocationBlock>] = &[
     Directive {
         name: "proxy_pass",
-        contexts: LOCATION.or(IF_LOCATION),
+        contexts: LOCATION.or(IF_LOCATION).or(Contexts::LIMIT_EXCEPT),
         args: Args::exactly(&[Value::Text], "URL"),
         repeat: Repeat::Once,
         default: None,
@@ -46,7 +46,7 @@ pub(crate) const PASS: &[Directive<LocationBlock>] = &[
         set: |location, given| {
             let to = parse(given)?;
             if let PassTo::Url(Url { uri: Some(_), .. }) = &to
-                && (matches!(location.name.kind, Kind::Regex(_)) || given.context == IF_LOCATION)
+                && (matches!(location.name.kind, Kind::Regex(_)) || !LOCATION.contains(given.context))
             {
                 let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside \
                                named location, or inside \"if\" statement, or inside \"limit_except\" block";

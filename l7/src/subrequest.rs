@@ -1,0 +1,42 @@
+//! A request that a request makes: it finds its location and is answered like
+//! any other, but its answer goes nowhere; whoever asked looks at the status and
+//! the header of what would have been sent.
+//!
+//! It is a GET without a body, with the header of the request behind it, shares
+//! that request's variables, and has no line in the access log.
+
+use crate::client::Client;
+use crate::exchange::{Ended, Exchange};
+use crate::respond;
+use std::pin::Pin;
+
+/// What a subrequest keeps of the one behind it.
+pub(crate) struct Behind {
+    /// `$request_method` is still the client's.
+    pub method: Box<[u8]>,
+}
+
+/// Runs `uri`, a normalised path. Give what comes back to [`end`] once it was looked at.
+pub(crate) fn run<'a>(
+    client: &'a mut Client,
+    exchange: &mut Exchange,
+    uri: &[u8],
+    args: Option<&[u8]>,
+) -> Pin<Box<dyn Future<Output = Box<Exchange>> + 'a>> {
+    let mut asked = Box::new(exchange.subrequest(uri, args));
+    // In a box: a subrequest's own phases are those of a request.
+    Box::pin(async move {
+        let was = client.mute(true);
+        let ended = asked.serve(client).await;
+        if let Ended::Reply(reply) = ended {
+            respond::send(client, &mut asked, reply).await;
+        }
+        client.mute(was);
+        asked
+    })
+}
+
+/// The request behind it goes on with the variables they share.
+pub(crate) fn end(exchange: &mut Exchange, asked: Exchange) {
+    (exchange.values, exchange.passed) = (asked.values, asked.passed);
+}
