@@ -112,6 +112,12 @@ const RULES: &[&str] = &[
     "rewrite \"^/(.)\\\\1{3}$\" /same/$1 last; location / { TELL }",
     "rewrite (?i)^/A/(B) /any-case/$1 last; location / { TELL }",
     "rewrite ^/a/(.*)$ /b/$10 last; location / { TELL }",
+    // Spellings that PCRE reads in its own way.
+    "rewrite \"^/a/[[\\]{}&&~~b]+(c)?$\" /class/$1 last; location / { TELL }",
+    "rewrite \"^/a/{?(b)}?$\" /brace/$1 last; location / { TELL }",
+    "rewrite \"^/(?#a comment)a/\\Qb\\E(?'x'.*)$\" /quoted/$x last; location / { TELL }",
+    "rewrite \"^/\\x{61}/\\<?\\h?(.)$\" /hex/$1 last; location / { TELL }",
+    "rewrite ^/[]a]/([^]x]*)$ /bracket/$1 last; location / { TELL }",
     "return 301 http://other.test$request_uri; location / { TELL }",
     "location / { set $x $uri; return 302 /to$x?$args; }",
     "location = /a/b { return 204; } location = /a { return 444; } location = /letters.txt { return 410 gone; } location / { return 418; }",

@@ -4,6 +4,7 @@
 //! `prefix.*`, the first regex of the file. A lookup hashes at most twice per label.
 
 mod pattern;
+mod pcre;
 
 pub use pattern::{Captures, Pattern, TooComplex, group_names};
 

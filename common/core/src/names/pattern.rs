@@ -5,6 +5,7 @@
 //! one with a bound on its steps; that one sees text, so bytes that are not
 //! UTF-8 look to it like U+FFFD.
 
+use crate::names::pcre::translate;
 use ahash::AHashMap;
 use regex::bytes;
 use std::borrow::Cow;
@@ -78,6 +79,7 @@ impl Pattern {
     }
 
     fn compile(text: &str, ignore_case: bool) -> Result<Pattern, String> {
+        let text = &*translate(text);
         // Bytes, not characters: nginx compiles without PCRE's UTF mode.
         let linear = bytes::RegexBuilder::new(text).unicode(false).case_insensitive(ignore_case).build();
         let engine = match linear {
@@ -148,11 +150,15 @@ impl Pattern {
     }
 }
 
-/// Names of the groups of a pattern that is not compiled: what stands between `(?<` or `(?P<` and `>`.
+/// Names of the groups of a pattern that is not compiled: what stands between `(?<` or `(?P<`
+/// and `>`, or between `(?'` and `'`.
 pub fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
     pattern.split("(?").skip(1).filter_map(|rest| {
-        let rest = rest.strip_prefix('P').unwrap_or(rest).strip_prefix('<')?;
-        let (name, _) = rest.split_once('>')?;
+        let rest = rest.strip_prefix('P').unwrap_or(rest);
+        let (name, _) = match rest.strip_prefix('\'') {
+            Some(rest) => rest.split_once('\'')?,
+            None => rest.strip_prefix('<')?.split_once('>')?,
+        };
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         (plain && !name.is_empty()).then_some(name)
     })
