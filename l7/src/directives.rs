@@ -91,6 +91,8 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+        .with(proxy::settings::CONNECT, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+        .with(proxy::settings::COOKIES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
 }
 
@@ -119,6 +121,8 @@ pub fn pages() -> Vec<Page> {
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
+        pages_of(proxy::settings::CONNECT, "http proxy"),
+        pages_of(proxy::settings::COOKIES, "http proxy"),
     ]
     .concat()
 }

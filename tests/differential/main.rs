@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod pair;
 mod peer;
+mod proxy;
 mod recorder;
 mod rewrite;
 mod stream;

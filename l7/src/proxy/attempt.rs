@@ -12,7 +12,7 @@ use crate::proxy::transfer::{Cut, ToClient, Transfer};
 use crate::proxy::{Proxy, response};
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
-use fairlead_core::net::{Address, Stream};
+use fairlead_core::net::{Address, NotConnected, Origin, Stream};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -23,6 +23,10 @@ use std::task::{Context, Poll};
 pub(super) enum Failure {
     Error,
     Timeout,
+    /// `proxy_allow_upstream` does not allow it.
+    Denied,
+    /// Something of ours, which no other peer would mend.
+    Ours,
     InvalidHeader,
     /// A status that `proxy_next_upstream` names.
     Status(u16),
@@ -58,10 +62,10 @@ impl<'a> Attempt<'a> {
         &mut self,
         client: &mut Client,
         exchange: &Exchange,
-        address: &Address,
+        (address, origin): (&Address, &Origin),
     ) -> Result<PeerConnection, Failure> {
         client.deadline.set(self.proxy.connect_timeout);
-        let mut connecting = pin!(open(self.proxy, address));
+        let mut connecting = pin!(Stream::connect_from(address, origin));
         let connected = poll_fn(|cx| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(connected.map_err(Some));
@@ -69,24 +73,24 @@ impl<'a> Attempt<'a> {
             if self.client_left(cx, client, exchange) {
                 return Poll::Ready(Err(None));
             }
-            client.deadline.poll(cx).map(|_| Err(Some(io::ErrorKind::TimedOut.into())))
+            let timed_out =
+                || NotConnected { call: "connect()".into(), error: io::ErrorKind::TimedOut.into(), ours: false };
+            client.deadline.poll(cx).map(|_| Err(Some(timed_out())))
         });
         match connected.await {
             Ok(stream) => Ok(PeerConnection::new(stream)),
             Err(None) => Err(Failure::ClientGone),
-            Err(Some(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(Some(failed)) if failed.error.kind() == io::ErrorKind::TimedOut => {
                 exchange.log(
                     Level::Error,
                     format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
                 );
                 Err(Failure::Timeout)
             }
-            Err(Some(error)) => {
-                exchange.log(
-                    Level::Error,
-                    format_args!("connect() failed {} while connecting to upstream", OsError(&error)),
-                );
-                Err(Failure::Error)
+            Err(Some(NotConnected { call, error, ours })) => {
+                let level = if ours { Level::Crit } else { Level::Error };
+                exchange.log(level, format_args!("{call} failed {} while connecting to upstream", OsError(&error)));
+                Err(if ours { Failure::Ours } else { Failure::Error })
             }
         }
     }
@@ -337,12 +341,4 @@ impl<'a> Attempt<'a> {
             .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {doing} upstream"));
         Failure::Timeout
     }
-}
-
-async fn open(proxy: &Proxy, address: &Address) -> io::Result<Stream> {
-    let stream = Stream::connect_from(address, proxy.bind.as_ref()).await?;
-    if proxy.socket_keepalive {
-        stream.set_keepalive()?;
-    }
-    Ok(stream)
 }

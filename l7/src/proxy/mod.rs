@@ -1,6 +1,7 @@
 //! `proxy_pass`: the request goes to a peer, the response comes back.
 
 mod attempt;
+mod cookies;
 mod names;
 mod pool;
 mod pump;
@@ -14,6 +15,7 @@ mod target;
 mod transfer;
 mod upgrade;
 
+pub use cookies::{CookieFlags, Cookies};
 pub use names::NameSet;
 pub(crate) use pool::Pool;
 pub(crate) use run::run;
@@ -22,7 +24,8 @@ pub use sticky::StickyCookie;
 use crate::route::Pattern;
 use crate::variables::Variable;
 use fairlead_conf::Template;
-use fairlead_core::net::Address;
+use fairlead_core::net::Origin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the `proxy_*` directives of a location compile to.
@@ -38,6 +41,10 @@ pub struct Proxy {
     /// `proxy_http_version 1.1` (false: 1.0).
     pub http11: bool,
     pub method: Option<Template<Variable>>,
+    /// `proxy_set_body`: goes in place of the client's.
+    pub body: Option<Template<Variable>>,
+    /// `proxy_request_dynamic`: the head is made anew for each peer.
+    pub request_dynamic: bool,
     /// `proxy_set_header`, with the defaults (`Host $proxy_host`; in 1.0 `Connection close`)
     /// put in front where they are not overridden. An empty value leaves the field out.
     pub set_headers: Vec<(Box<str>, Template<Variable>)>,
@@ -54,14 +61,20 @@ pub struct Proxy {
     pub connect_timeout: Duration,
     pub send_timeout: Duration,
     pub read_timeout: Duration,
-    pub bind: Option<Address>,
-    pub socket_keepalive: bool,
+    pub(crate) bind: Option<settings::Bind>,
+    /// `proxy_bind_dynamic`: the address is worked out anew for each peer.
+    pub bind_dynamic: bool,
+    /// What connections to peers are, `bind` aside.
+    pub origin: Origin,
+    /// `proxy_allow_upstream`: each must be true of a peer before it is asked.
+    pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
     /// Longest response head: `proxy_buffer_size`.
     pub buffer_size: usize,
     pub next: NextUpstream,
     /// `proxy_redirect` rules, in order; empty is `off`.
     pub redirects: Vec<Redirect>,
+    pub cookies: Cookies,
 }
 
 pub enum Target {
@@ -72,7 +85,8 @@ pub enum Target {
     Variables(Template<Variable>),
 }
 
-/// One `proxy_redirect FROM TO`.
+/// One `proxy_redirect FROM TO`, or the like of `proxy_cookie_domain` and `proxy_cookie_path`.
+#[derive(Clone, Debug)]
 pub struct Redirect {
     /// What the value begins with.
     pub from: Template<Variable>,
@@ -86,6 +100,7 @@ pub struct Redirect {
 pub struct NextUpstream {
     pub error: bool,
     pub timeout: bool,
+    pub denied: bool,
     pub invalid_header: bool,
     pub non_idempotent: bool,
     /// Bit per status: 500, 502, 503, 504, 403, 404, 429 in this order.

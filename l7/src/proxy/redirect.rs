@@ -3,6 +3,7 @@
 use crate::content::push_origin;
 use crate::exchange::Exchange;
 use crate::proxy::{Proxy, Redirect};
+use crate::route::Pattern;
 
 /// A `Location` on its way to the client.
 pub(super) enum Redirected {
@@ -43,7 +44,7 @@ fn rewrite(exchange: &Exchange, proxy: &Proxy, value: &[u8]) -> Option<Vec<u8>> 
 
 impl Redirect {
     /// The rewritten value, when the rule fits.
-    fn apply(&self, exchange: &Exchange, value: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn apply(&self, exchange: &Exchange, value: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let Some(pattern) = &self.pattern else {
             let mut from = Vec::new();
@@ -53,11 +54,35 @@ impl Redirect {
             out.extend_from_slice(rest);
             return Some(out);
         };
+        self.apply_pattern(exchange, pattern, value)
+    }
+
+    /// The same for the domain of a cookie: it is compared whole, in any case, and a dot in front stays.
+    pub(super) fn apply_to_domain(&self, exchange: &Exchange, value: &[u8]) -> Option<Vec<u8>> {
+        if let Some(pattern) = &self.pattern {
+            return self.apply_pattern(exchange, pattern, value);
+        }
+        let (dot, bare) = match value.strip_prefix(b".") {
+            Some(bare) => (&b"."[..], bare),
+            None => (&b""[..], value),
+        };
+        let mut from = Vec::new();
+        exchange.render(&self.from, &mut from);
+        if !from.eq_ignore_ascii_case(bare) {
+            return None;
+        }
+        let mut out = dot.to_vec();
+        exchange.render(&self.to, &mut out);
+        Some(out)
+    }
+
+    fn apply_pattern(&self, exchange: &Exchange, pattern: &Pattern, value: &[u8]) -> Option<Vec<u8>> {
         // The groups are for this value alone: the request's own stay as they are.
         let mut captures = exchange.captures.borrow().clone();
         if !pattern.matches(value, &mut captures) {
             return None;
         }
+        let mut out = Vec::new();
         self.to.render(&mut out, |variable, out| {
             exchange.push_value_with(variable, &captures, out);
         });

@@ -18,6 +18,10 @@ pub(super) enum BodyFraming {
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, body: BodyFraming, out: &mut Vec<u8>) {
     push_request_line(exchange, proxy, uri, out);
     for (name, value) in &proxy.set_headers {
+        if body != BodyFraming::None && says_length(name) {
+            // The length is that of the body that follows, whatever somebody believes.
+            continue;
+        }
         let start = out.len();
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
@@ -42,6 +46,11 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, 
         push_client_fields(exchange, proxy, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn says_length(name: &str) -> bool {
+    matches!(name.len(), 14 | 17)
+        && (name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"))
 }
 
 fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out: &mut Vec<u8>) {

@@ -99,6 +99,7 @@ fn push_peer_fields(
         match (header.known, &location) {
             (Known::Location, Some(Redirected::Absolute(_))) => {}
             (Known::Location, Some(Redirected::Other(location))) => push_field(name, location, out),
+            (Known::SetCookie, _) => push_field(name, &proxy.cookies.rewrite(exchange, value), out),
             _ if name.eq_ignore_ascii_case(b"refresh") => {
                 push_field(name, &redirect::refresh(exchange, proxy, value), out);
             }

@@ -10,13 +10,17 @@ use crate::proxy::attempt::{Attempt, Failure, Started};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, frame};
 use crate::proxy::request::{self, BodyFraming};
+use crate::proxy::settings::Local;
 use crate::proxy::target::{self, Destination};
 use crate::proxy::transfer::Cut;
 use crate::respond;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
+use fairlead_core::net::Origin;
 use fairlead_core::upstream::{Choice, Lease, Tried};
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -33,11 +37,15 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
     let mut initial = std::mem::take(&mut exchange.to_peer);
     initial.clear();
     request::push_head(exchange, proxy, destination.uri.as_deref(), framing, &mut initial);
+    let head_len = initial.len();
     initial.extend_from_slice(&body);
     let mut run = Run {
         proxy,
         destination,
         chunked: framing == BodyFraming::Chunked,
+        framing,
+        head_len,
+        local: Cell::new(None),
         tried: Tried::default(),
         tries: 0,
         started: tick(),
@@ -51,6 +59,11 @@ struct Run<'a> {
     proxy: &'a Proxy,
     destination: Destination,
     chunked: bool,
+    framing: BodyFraming,
+    /// Bytes of the request before its body.
+    head_len: usize,
+    /// Once it was worked out: what the variables of `proxy_bind` give.
+    local: Cell<Option<Option<SocketAddr>>>,
     tried: Tried,
     /// Tries so far.
     tries: u32,
@@ -65,7 +78,8 @@ impl Run<'_> {
                 return Ended::Reply(exchange.refuse(502));
             };
             self.tries += 1;
-            let pump = Pump::new(initial, self.chunked);
+            let remade = self.proxy.request_dynamic.then(|| self.remake(exchange, initial));
+            let pump = Pump::new(remade.as_deref().unwrap_or(initial), self.chunked);
             let may_retry = self.may_go_on();
             let mut attempt = Attempt::new(self.proxy, pump, may_retry);
             let failure = match self.one(client, exchange, &mut lease, &mut attempt).await {
@@ -83,6 +97,7 @@ impl Run<'_> {
                     return body_failed(exchange, error);
                 }
                 Failure::Status(403 | 404) => {}
+                Failure::Ours => lease.succeed(tick()),
                 _ if lease.fail(tick()) => {
                     exchange.log(
                         Level::Warn,
@@ -93,7 +108,11 @@ impl Run<'_> {
             }
             drop(lease);
             if !may_retry || !self.wants_next(exchange, failure, &attempt.pump) {
-                let status = if failure == Failure::Timeout { 504 } else { 502 };
+                let status = match failure {
+                    Failure::Timeout => 504,
+                    Failure::Ours => 500,
+                    _ => 502,
+                };
                 return Ended::Reply(exchange.refuse(status));
             }
         }
@@ -146,8 +165,12 @@ impl Run<'_> {
         lease: &mut Lease,
         attempt: &mut Attempt<'_>,
     ) -> Result<Ended, Failure> {
+        if !self.allows(exchange) {
+            exchange.log(Level::Error, format_args!("access to upstream denied while connecting to upstream"));
+            return Err(Failure::Denied);
+        }
         let pool = exchange.worker.pool.clone();
-        if let Some(mut peer) = self.destination.group.and_then(|group| pool.take(group, &lease.peer)) {
+        if let Some(mut peer) = self.pooled().and_then(|group| pool.take(group, &lease.peer)) {
             attempt.reused = true;
             record(exchange, |record| record.connect_time = Some(0));
             match attempt.run(client, exchange, &mut peer).await {
@@ -156,7 +179,8 @@ impl Run<'_> {
                 other => return self.answer(client, exchange, lease, attempt, peer, other?).await,
             }
         }
-        let mut peer = attempt.connect(client, exchange, &lease.peer.address).await?;
+        let origin = self.origin(exchange);
+        let mut peer = attempt.connect(client, exchange, (&lease.peer.address, &origin)).await?;
         record(exchange, |record| record.connect_time = Some(millis_since(record.started)));
         lease.connected(since_pick(exchange));
         let started = attempt.run(client, exchange, &mut peer).await?;
@@ -205,11 +229,57 @@ impl Run<'_> {
         exchange.completed = true;
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
         let reusable = whole && kept && attempt.is_sent(exchange);
-        if let Some(group) = self.destination.group.filter(|_| reusable) {
+        if let Some(group) = self.pooled().filter(|_| reusable) {
             exchange.worker.pool.give(group, &lease.peer, peer);
         }
         let after = respond::settle(client, exchange, transfer.to_client.keep).await;
         Ok(Ended::Sent(after))
+    }
+
+    /// The whole request once more, with what the variables say of the peer that was picked.
+    fn remake(&self, exchange: &Exchange, initial: &[u8]) -> Vec<u8> {
+        let mut remade = Vec::with_capacity(initial.len());
+        request::push_head(exchange, self.proxy, self.destination.uri.as_deref(), self.framing, &mut remade);
+        remade.extend_from_slice(initial.get(self.head_len..).unwrap_or_default());
+        remade
+    }
+
+    /// `proxy_allow_upstream`: whether the peer of the last attempt may be asked.
+    fn allows(&self, exchange: &Exchange) -> bool {
+        self.proxy.allow.iter().all(|condition| {
+            let mut value = Vec::new();
+            exchange.render(condition, &mut value);
+            !value.is_empty() && value != b"0"
+        })
+    }
+
+    /// The group whose kept connections this request may use. One that starts where variables say is
+    /// for this request alone: it may be another client's address.
+    fn pooled(&self) -> Option<usize> {
+        let variable = matches!(&self.proxy.bind, Some(bind) if matches!(bind.local, Local::Variable(_)));
+        self.destination.group.filter(|_| !variable)
+    }
+
+    /// Where connections to peers start.
+    fn origin(&self, exchange: &Exchange) -> Origin {
+        let Some(bind) = &self.proxy.bind else {
+            return self.proxy.origin;
+        };
+        let local = match &bind.local {
+            Local::Fixed(address) => Some(*address),
+            Local::Variable(_) if !self.proxy.bind_dynamic && self.local.get().is_some() => self.local.get().flatten(),
+            Local::Variable(template) => {
+                let mut text = Vec::new();
+                exchange.render(template, &mut text);
+                let address = std::str::from_utf8(&text).ok().and_then(Origin::parse);
+                if address.is_none() && !text.is_empty() {
+                    exchange.log(Level::Error, format_args!("invalid local address \"{}\"", text.escape_ascii()));
+                }
+                self.local.set(Some(address));
+                address
+            }
+        };
+        Origin { local, transparent: bind.transparent, ..self.proxy.origin }
     }
 
     /// More peers may be tried after this one.
@@ -227,9 +297,10 @@ impl Run<'_> {
         let named = match failure {
             Failure::Error | Failure::Stale => next.error,
             Failure::Timeout => next.timeout,
+            Failure::Denied => next.denied,
             Failure::InvalidHeader => next.invalid_header,
             Failure::Status(_) => true,
-            Failure::ClientGone | Failure::Body(_) => false,
+            Failure::ClientGone | Failure::Body(_) | Failure::Ours => false,
         };
         named && self.may_repeat(exchange, pump)
     }
@@ -246,6 +317,7 @@ impl Run<'_> {
             record.bytes_sent = attempt.pump.sent;
             record.status = match failure {
                 Failure::Timeout => 504,
+                Failure::Ours => 500,
                 Failure::Status(status) => status,
                 _ => 502,
             };
@@ -275,6 +347,13 @@ async fn take_body(
     exchange: &mut Exchange,
     proxy: &Proxy,
 ) -> Result<(Vec<u8>, BodyFraming), BodyError> {
+    if let Some(body) = &proxy.body {
+        drop_body(client, exchange).await?;
+        let mut text = Vec::new();
+        exchange.render(body, &mut text);
+        let length = text.len() as u64;
+        return Ok((text, BodyFraming::Length(length)));
+    }
     if !proxy.pass_request_body {
         drop_body(client, exchange).await?;
         return Ok((Vec::new(), BodyFraming::None));

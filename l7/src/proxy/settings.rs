@@ -1,18 +1,23 @@
 //! The rows of `proxy_*` and what they say, before `compile` makes a [`crate::proxy::Proxy`] of it.
 
 mod compile;
+mod connect;
+mod cookies;
 mod pass;
 mod redirect;
 mod rows;
 
 pub(crate) use compile::compile;
+pub(crate) use connect::{Bind, DIRECTIVES as CONNECT, Local};
+pub(crate) use cookies::DIRECTIVES as COOKIES;
 pub(crate) use pass::{HealthCheck, PASS, PassTo, Url};
-pub(crate) use redirect::{From, Rule};
+pub(crate) use redirect::Rule;
 pub(crate) use rows::DIRECTIVES;
 
+use crate::proxy::{CookieFlags, Redirect};
 use crate::variables::Variable;
 use fairlead_conf::Template;
-use fairlead_core::net::Address;
+use fairlead_core::net::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,20 +29,29 @@ pub(crate) struct Settings {
     pub read_timeout: Duration,
     pub http11: bool,
     pub method: Option<Template<Variable>>,
+    pub body: Option<Template<Variable>>,
+    pub request_dynamic: bool,
     /// Name as written and value, in file order.
     pub set_headers: Arc<Vec<SetHeader>>,
     pub hide_headers: Vec<Box<str>>,
     pub pass_headers: Vec<Box<str>>,
     pub pass_request_headers: bool,
     pub pass_request_body: bool,
-    pub bind: Option<Address>,
-    pub socket_keepalive: bool,
+    pub bind: Option<Bind>,
+    pub bind_dynamic: bool,
+    /// What connections to peers are, `bind` aside.
+    pub origin: Origin,
+    /// `proxy_allow_upstream`.
+    pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
     pub buffer_size: usize,
     pub next: Next,
     pub tries: u32,
     pub tries_time: Duration,
     pub redirects: Vec<Rule>,
+    pub cookie_domains: Vec<Redirect>,
+    pub cookie_paths: Vec<Redirect>,
+    pub cookie_flags: Vec<CookieFlags>,
 }
 
 /// Name and value of a `proxy_set_header`.
@@ -48,6 +62,7 @@ pub(crate) type SetHeader = (Box<str>, Template<Variable>);
 pub(crate) struct Next {
     pub error: bool,
     pub timeout: bool,
+    pub denied: bool,
     pub invalid_header: bool,
     pub non_idempotent: bool,
     pub statuses: u8,

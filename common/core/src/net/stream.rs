@@ -4,8 +4,9 @@
 //! kernel had: the stream then waits for the next event rather than ask again only to be told
 //! `EAGAIN`. Closing it, once, is all it takes to end it.
 
-use crate::net::Address;
+use crate::net::origin::failed;
 use crate::net::reactor::{Events, Watch};
+use crate::net::{Address, NotConnected, Origin};
 // Straight system calls: libc's are cancellation points, which a process with threads pays for.
 use rustix::net as raw;
 use rustix::pipe::{SpliceFlags, splice};
@@ -64,16 +65,16 @@ impl Stream {
     /// # Errors
     /// Those of `socket` and `connect`.
     pub async fn connect(address: &Address) -> io::Result<Stream> {
-        Stream::connect_from(address, None).await
+        Stream::connect_from(address, &Origin::default()).await.map_err(|failed| failed.error)
     }
 
-    /// The same from a local address.
+    /// The same with a say in where it starts from.
     ///
     /// # Errors
-    /// Those of `socket`, `bind` and `connect`.
-    pub async fn connect_from(address: &Address, local: Option<&Address>) -> io::Result<Stream> {
-        let stream = begin(address, local)?;
-        poll_fn(|cx| stream.poll_connected(cx)).await?;
+    /// The call that failed: `connect()`, or one before it.
+    pub async fn connect_from(address: &Address, origin: &Origin) -> Result<Stream, NotConnected> {
+        let stream = begin(address, origin)?;
+        poll_fn(|cx| stream.poll_connected(cx)).await.map_err(refused)?;
         Ok(stream)
     }
 
@@ -326,22 +327,25 @@ impl AsyncWrite for Stream {
 }
 
 /// A stream whose connection is under way.
-fn begin(address: &Address, local: Option<&Address>) -> io::Result<Stream> {
+fn begin(address: &Address, origin: &Origin) -> Result<Stream, NotConnected> {
     let (domain, target) = match address {
         Address::Ip(address) => (Domain::for_address(*address), SockAddr::from(*address)),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(failed("socket()"))?),
     };
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(domain, kind, None).map_err(failed("socket()"))?;
     if let Address::Ip(_) = address {
-        socket.set_tcp_nodelay(true)?;
-        if let Some(Address::Ip(local)) = local {
-            socket.bind(&SockAddr::from(*local))?;
-        }
+        socket.set_tcp_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
     }
+    origin.prepare(&socket, address)?;
     match socket.connect(&target) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Stream::connecting(socket, address),
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(refused(error)),
+        _ => Stream::connecting(socket, address).map_err(failed("epoll_ctl()")),
     }
+}
+
+fn refused(error: io::Error) -> NotConnected {
+    NotConnected { call: "connect()".into(), error, ours: false }
 }
 
 /// Nothing is wrong: try again once the socket is ready.

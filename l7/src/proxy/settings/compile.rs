@@ -1,7 +1,7 @@
 //! From settings to the [`Proxy`] of one location.
 
-use super::{From, Rule, SetHeader, Settings, Url};
-use crate::proxy::{NextUpstream, Proxy, Redirect, Target};
+use super::{Rule, SetHeader, Settings, Url};
+use crate::proxy::{Cookies, NextUpstream, Proxy, Redirect, Target};
 use crate::variables;
 use fairlead_conf::{Cx, Diagnostic, Piece, Template, Word};
 
@@ -26,6 +26,8 @@ pub(crate) fn compile(
         port,
         http11: settings.http11,
         method: settings.method.clone(),
+        body: settings.body.clone(),
+        request_dynamic: settings.request_dynamic,
         set_headers,
         overridden,
         says_close,
@@ -37,12 +39,15 @@ pub(crate) fn compile(
         send_timeout: settings.send_timeout,
         read_timeout: settings.read_timeout,
         bind: settings.bind.clone(),
-        socket_keepalive: settings.socket_keepalive,
+        bind_dynamic: settings.bind_dynamic,
+        origin: settings.origin,
+        allow: settings.allow.clone(),
         ignore_client_abort: settings.ignore_client_abort,
         buffer_size: settings.buffer_size,
         next: NextUpstream {
             error: settings.next.error,
             timeout: settings.next.timeout,
+            denied: settings.next.denied,
             invalid_header: settings.next.invalid_header,
             non_idempotent: settings.next.non_idempotent,
             statuses: settings.next.statuses,
@@ -50,6 +55,11 @@ pub(crate) fn compile(
             time: settings.tries_time,
         },
         redirects: redirects(settings, url, location)?,
+        cookies: Cookies {
+            domains: settings.cookie_domains.clone(),
+            paths: settings.cookie_paths.clone(),
+            flags: settings.cookie_flags.clone(),
+        },
     })
 }
 
@@ -96,13 +106,7 @@ fn redirects(settings: &Settings, url: Option<&Url>, location: &str) -> Result<V
                     }
                 }
             },
-            Rule::Replace { from, to } => redirects.push(match from {
-                From::Prefix(from) => Redirect { from: from.clone(), pattern: None, to: to.clone() },
-                From::Regex(pattern) => {
-                    let from = Template { pieces: Vec::new() };
-                    Redirect { from, pattern: Some(pattern.clone()), to: to.clone() }
-                }
-            }),
+            Rule::Replace(redirect) => redirects.push(redirect.clone()),
         }
     }
     Ok(redirects)

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use crate::directives::ALL;
+use crate::proxy::Redirect;
 use crate::route::Pattern;
 use crate::variables::{self, Variable};
 use fairlead_conf::{Args, Diagnostic, Directive, FileId, Given, Repeat, Span, Template, Value};
@@ -11,14 +12,10 @@ use fairlead_conf::{Args, Diagnostic, Directive, FileId, Given, Repeat, Span, Te
 pub(crate) enum Rule {
     /// From the URL of `proxy_pass` to the location's path; where it is written, if it is.
     Default(Option<Span>),
-    Replace {
-        from: From,
-        to: Template<Variable>,
-    },
+    Replace(Redirect),
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum From {
+enum From {
     Prefix(Template<Variable>),
     Regex(Pattern),
 }
@@ -44,10 +41,7 @@ pub(super) const REDIRECT: Directive<Settings> = Directive {
                 let message = format!("invalid parameter \"{other}\"");
                 return Err(given.error(0, message).help("write \"off\", \"default\", or what to replace and by what"));
             }
-            _ => {
-                let rule = Rule::Replace { from: from(given)?, to: variables::compile(given.word(1), given.cx)? };
-                proxy.redirects.push(rule);
-            }
+            _ => proxy.redirects.push(Rule::Replace(replacement(given)?)),
         }
         Ok(())
     },
@@ -62,8 +56,21 @@ fn from(given: &Given<'_>) -> Result<From, Diagnostic> {
         Some(pattern) => (pattern, true),
         None => (pattern, false),
     };
-    Pattern::new(pattern, ignore_case).map(From::Regex).map_err(|why| {
+    regex(pattern, ignore_case, given).map(From::Regex)
+}
+
+pub(super) fn regex(pattern: &str, ignore_case: bool, given: &Given<'_>) -> Result<Pattern, Diagnostic> {
+    Pattern::new(pattern, ignore_case).map_err(|why| {
         let problem = given.error(0, format!("invalid regular expression \"{pattern}\": {why}"));
         problem.help("it is read as PCRE reads it; put it in quotes if it holds {, } or ;")
+    })
+}
+
+/// Arguments 0 and 1 as what is to be found and what takes its place.
+pub(super) fn replacement(given: &Given<'_>) -> Result<Redirect, Diagnostic> {
+    let to = variables::compile(given.word(1), given.cx)?;
+    Ok(match from(given)? {
+        From::Prefix(from) => Redirect { from, pattern: None, to },
+        From::Regex(pattern) => Redirect { from: Template { pieces: Vec::new() }, pattern: Some(pattern), to },
     })
 }

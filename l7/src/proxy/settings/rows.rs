@@ -5,8 +5,6 @@ use crate::directives::ALL;
 use crate::proxy::NextUpstream;
 use crate::variables;
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Value};
-use fairlead_core::net::Address;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 type Row = Directive<Settings>;
@@ -81,6 +79,25 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         set: |proxy, given| variables::compile(given.word(0), given.cx).map(|method| proxy.method = Some(method)),
     },
     Row {
+        name: "proxy_set_body",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Template], "value"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Body of requests to peers, in place of the client's, which is read and dropped.",
+        set: |proxy, given| variables::compile(given.word(0), given.cx).map(|body| proxy.body = Some(body)),
+    },
+    Row {
+        name: "proxy_request_dynamic",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Makes the head of the request anew for every peer that is tried, so that variables of the peer, such as \
+              `$upstream_last_addr`, may stand in `proxy_set_header`.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.request_dynamic = on),
+    },
+    Row {
         name: "proxy_set_header",
         contexts: ALL,
         args: Args::exactly(&[Value::Text, Value::Template], "field value"),
@@ -139,7 +156,7 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         args: Args::at_least(
             1,
             &[Value::OneOf(NEXT_CONDITIONS)],
-            "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off …",
+            "error | timeout | denied | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off …",
         ),
         repeat: Repeat::Once,
         default: Some("error timeout"),
@@ -164,24 +181,6 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         default: Some("0"),
         doc: "How long after its start a request may still go to another peer; `0` is any time.",
         set: |proxy, given| given.time(0).map(|time| proxy.tries_time = time),
-    },
-    Row {
-        name: "proxy_bind",
-        contexts: ALL,
-        args: Args::between(1, 2, &[Value::Text], "address | off"),
-        repeat: Repeat::Once,
-        default: Some("off"),
-        doc: "Local address that connections to peers come from, with an optional port; `off` lets the kernel choose.",
-        set: |proxy, given| bind(given).map(|address| proxy.bind = address),
-    },
-    Row {
-        name: "proxy_socket_keepalive",
-        contexts: ALL,
-        args: Args::exactly(&[Value::Flag], "on | off"),
-        repeat: Repeat::Once,
-        default: Some("off"),
-        doc: "Turns on TCP keepalive probes on connections to peers.",
-        set: |proxy, given| given.flag(0).map(|on| proxy.socket_keepalive = on),
     },
     Row {
         name: "proxy_ignore_client_abort",
@@ -283,7 +282,29 @@ pub(crate) const DIRECTIVES: &[Row] = &[
             Ok(())
         },
     },
+    hash_row(
+        "proxy_headers_hash_max_size",
+        "512",
+        "Checked and otherwise without effect: what looks names of header fields up has no tables to be sized.",
+    ),
+    hash_row(
+        "proxy_headers_hash_bucket_size",
+        "64",
+        "Checked and otherwise without effect: what looks names of header fields up has no tables to be sized.",
+    ),
 ];
+
+const fn hash_row(name: &'static str, default: &'static str, doc: &'static str) -> Row {
+    Row {
+        name,
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some(default),
+        doc,
+        set: |_, given| given.size(0).map(drop),
+    }
+}
 
 /// Argument 0 as the name of a header field.
 fn field_name(given: &Given<'_>) -> Result<Box<str>, Diagnostic> {
@@ -296,7 +317,7 @@ fn field_name(given: &Given<'_>) -> Result<Box<str>, Diagnostic> {
 
 fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
     let mut next = Next::default();
-    for (index, word) in given.words().iter().enumerate() {
+    for word in given.words() {
         match &*word.text {
             "error" => next.error = true,
             "timeout" => next.timeout = true,
@@ -304,9 +325,7 @@ fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
             "non_idempotent" => next.non_idempotent = true,
             // Turns off everything, written before or behind it.
             "off" => return Ok(Next::default()),
-            "denied" => {
-                return Err(given.error(index, "\"denied\" is known to nginx, not built in fairlead yet"));
-            }
+            "denied" => next.denied = true,
             status => {
                 let status = status.strip_prefix("http_").and_then(|status| status.parse::<u16>().ok());
                 let bit = NextUpstream::STATUSES.iter().position(|known| Some(*known) == status);
@@ -315,26 +334,4 @@ fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
         }
     }
     Ok(next)
-}
-
-fn bind(given: &Given<'_>) -> Result<Option<Address>, Diagnostic> {
-    if given.len() > 1 {
-        return Err(given.error(
-            1,
-            format!("\"{}\" of \"proxy_bind\" is known to nginx, not built in fairlead yet", given.text(1)),
-        ));
-    }
-    let text = given.text(0);
-    if text == "off" {
-        return Ok(None);
-    }
-    if text.contains('$') {
-        return Err(given.error(0, "variables in \"proxy_bind\" are known to nginx, not built in fairlead yet"));
-    }
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address = match bare.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, 0),
-        Err(_) => text.parse().map_err(|_| given.error(0, format!("invalid address \"{text}\"")))?,
-    };
-    Ok(Some(Address::Ip(address)))
 }
