@@ -6,8 +6,7 @@ use std::borrow::Cow;
 
 /// The same pattern for our engines.
 pub(super) fn translate(pattern: &str) -> Cow<'_, str> {
-    let odd = |part: &&str| pattern.contains(*part);
-    if !["{", "[", "\\<", "\\>", "\\h", "\\H", "\\e", "\\Q", "(?#", "(?'"].iter().any(|part| odd(part)) {
+    if !["{", "[", "\\<", "\\>", "\\h", "\\H", "\\e", "\\Q", "(?#", "(?'"].iter().any(|odd| pattern.contains(odd)) {
         return Cow::Borrowed(pattern);
     }
     let mut translator = Translator { rest: pattern, out: String::with_capacity(pattern.len() + 8) };
