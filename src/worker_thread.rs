@@ -3,9 +3,8 @@
 
 use crate::generation::{Generation, Plane};
 use crate::main_conf::Affinity;
-use fairlead_core::log::Writer;
 use fairlead_core::net::{Listener, ListenerKey, Protocol};
-use fairlead_core::worker::{Connections, Context, Current, Door, Handover, Scratch};
+use fairlead_core::worker::{Context, Current, Door};
 use fairlead_l4 as l4;
 use fairlead_l7 as l7;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -90,17 +89,10 @@ pub fn run(number: usize, serial: usize, orders: UnboundedReceiver<Order>, repli
 
 impl Thread {
     fn new(number: usize, serial: usize) -> Thread {
-        let context = Context {
-            id: number,
-            connections: Connections::default(),
-            scratch: Scratch::default(),
-            logs: Writer::default(),
-            handover: Handover::default(),
-        };
         Thread {
             number,
             serial,
-            context: Rc::new(context),
+            context: Context::new(number),
             stream: None,
             http: None,
             accepting: HashMap::new(),

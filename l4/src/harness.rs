@@ -4,10 +4,10 @@
 use crate::session::{self, Accepted};
 use crate::{Plan, Worker, serve, take_over};
 use fairlead_conf::{Cx, Tree};
-use fairlead_core::log::{ErrorLogs, Registry, Writer};
+use fairlead_core::log::{ErrorLogs, Registry};
 use fairlead_core::net::{Stream, bind};
 use fairlead_core::plan::Build;
-use fairlead_core::worker::{Connections, Context, Current, Door, Handover, Scratch};
+use fairlead_core::worker::{Context, Current, Door};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
@@ -71,14 +71,7 @@ impl Plane {
         std::fs::create_dir_all(&folder).expect("a folder");
         let registry = Registry::default();
         let plan = plan(&with_logs(text, &folder), None, &registry).expect("a plan");
-        let context = Context {
-            id: 0,
-            connections: Connections::default(),
-            scratch: Scratch::default(),
-            logs: Writer::default(),
-            handover: Handover::default(),
-        };
-        let context = Rc::new(context);
+        let context = Context::new(0);
         context.connections.set_limit(64);
         let worker = Worker::new(plan.clone(), context.clone());
         let current = Rc::new(Current::new(worker));

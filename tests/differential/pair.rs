@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use fairlead_harness::{Directory, Proxy, Setup, connect, eventually};
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::Shutdown;
+use std::panic::resume_unwind;
 
 use crate::differences::{DIFFERENCES, listed};
 use crate::recorder::{Answers, Recorder};
@@ -26,8 +27,20 @@ pub fn case(name: &'static str, bytes: impl AsRef<[u8]>) -> Case {
     Case { name, parts: vec![bytes.as_ref().to_vec()], finish: false }
 }
 
+/// What both make of it, at the same time.
+pub fn both<S: Sync, T: Send>(sides: &[S; 2], run: impl Fn(&S) -> T + Sync) -> [T; 2] {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| run(&sides[0]));
+        let other = run(&sides[1]);
+        [one.join().unwrap_or_else(|panic| resume_unwind(panic)), other]
+    })
+}
+
 /// One more request, to which a living connection gives an answer and then ends.
 const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: last.test\r\nConnection: close\r\n\r\n";
+
+/// Said of a case that took as long as a test may wait.
+const NO_END: &str = "no end: ";
 
 pub struct Pair {
     configuration: &'static str,
@@ -102,6 +115,7 @@ impl Pair {
 
     fn judge(&self, case: &str, theirs: &str, ours: &str) -> Option<String> {
         match listed(self.configuration, case) {
+            None if theirs == ours && theirs.contains(NO_END) => Some("both wait for what does not come".into()),
             None if theirs == ours => None,
             None => Some("an unlisted difference".into()),
             Some(row) if theirs == ours => Some(format!("listed as different ({}), but they agree", row.reason)),
@@ -145,7 +159,7 @@ fn talk(address: SocketAddr, case: &Case, head: bool) -> Result<Vec<u8>, (String
             Ok(0) => return Ok(came),
             Ok(count) => came.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(came),
-            Err(error) => return Err((format!("no end: {error}"), came)),
+            Err(error) => return Err((format!("{NO_END}{error}"), came)),
         }
         while has_any_answer(&came, head)
             && let Some(part) = parts.next()

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::pair::both;
 use fairlead_harness::{Answer, Client, HttpPeer, Port, Proxy, Setup, TcpPeer, connect_from, eventually, read_to_end};
 
 /// Groups of an `http` block. `{a}`, `{b}`, `{c}` live, `{x}`, `{y}` are dead, `{f}` answers 500.
@@ -75,7 +76,8 @@ fn http_tries_the_peers_nginx_tries() {
         }
         lines(&proxy, HTTP_GROUPS.len() * REQUESTS, &addresses)
     };
-    assert_same(&run(Setup::new(env!("CARGO_BIN_EXE_fairlead"))), &run(Setup::nginx()));
+    let [ours, nginx] = both::<fn() -> Setup, _>(&[fairlead, Setup::nginx], |setup| run(setup()));
+    assert_same(&ours, &nginx);
 }
 
 /// GETs with different keys; each eighth is a POST, which is not repeated once it was sent.
@@ -114,7 +116,12 @@ fn stream_tries_the_peers_nginx_tries() {
         }
         all
     };
-    assert_same(&run(Setup::new(env!("CARGO_BIN_EXE_fairlead"))), &run(Setup::nginx()));
+    let [ours, nginx] = both::<fn() -> Setup, _>(&[fairlead, Setup::nginx], |setup| run(setup()));
+    assert_same(&ours, &nginx);
+}
+
+fn fairlead() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_fairlead"))
 }
 
 fn with(setup: Setup, addresses: &[(&str, SocketAddr)]) -> Setup {

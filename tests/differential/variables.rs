@@ -1,5 +1,6 @@
 //! Variables that a configuration makes, in `stream`: one log line of each program tells the value
 //! of thousands of them, and the lines must be equal.
+use fairlead_core::dice::Dice;
 
 use fairlead_harness::{Port, Proxy, Setup, TcpPeer, UdpClient, UdpPeer, connect, eventually};
 use std::io::{Read, Write};
@@ -118,23 +119,12 @@ fn what_a_proxy_header_says_is_written_alike() {
     compare_session(server, false, |proxy| exchange(proxy, b"GET / HTTP/1.1\r\n\r\n", 1));
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 #[test]
 fn ten_thousand_clients_are_split_alike() {
-    let mut random = Random(7);
+    let mut dice = Dice::new(7);
     let key = |_| {
-        let length = random.below(24) as usize;
-        (0..length).map(|_| char::from(b'!' + random.below(90) as u8)).filter(|c| !"\"'\\$;{}".contains(*c)).collect()
+        let length = dice.roll(24) as usize;
+        (0..length).map(|_| char::from(b'!' + dice.roll(90) as u8)).filter(|c| !"\"'\\$;{}".contains(*c)).collect()
     };
     let keys: Vec<String> = (0..10_000).map(key).collect();
     let ours = compare(&keys, "", |at, key| {
@@ -147,14 +137,14 @@ fn ten_thousand_clients_are_split_alike() {
 
 #[test]
 fn addresses_have_equal_networks() {
-    let mut random = Random(11);
-    let mut address = move || format!("10.{}.{}.{}", random.below(4), random.below(4), random.below(8));
+    let mut dice = Dice::new(11);
+    let mut address = move || format!("10.{}.{}.{}", dice.roll(4), dice.roll(4), dice.roll(8));
     let mut nets = String::from("default none; 255.255.255.255 nowhere; 2001:db8::/32 six; 2001:db8:0:1::/64 inner;\n");
-    let mut bits = Random(13);
+    let mut bits = Dice::new(13);
     for number in 0..300 {
-        nets.push_str(&format!("{}/{} n{number};\n", address(), 8 + bits.below(25)));
+        nets.push_str(&format!("{}/{} n{number};\n", address(), 8 + bits.roll(25)));
         if number % 7 == 0 {
-            nets.push_str(&format!("delete {}/{};\n", address(), 8 + bits.below(25)));
+            nets.push_str(&format!("delete {}/{};\n", address(), 8 + bits.roll(25)));
         }
     }
     let mut addresses: Vec<String> = (0..300).map(|_| address()).collect();

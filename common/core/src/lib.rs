@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod dice;
 pub mod health;
 pub mod limit;
 pub mod log;

@@ -85,6 +85,17 @@ pub struct Ticket {
 }
 
 impl Context {
+    /// Of a thread that has just begun, and serves nobody before its limit is set.
+    pub fn new(id: usize) -> Rc<Context> {
+        Rc::new(Context {
+            id,
+            connections: Connections::default(),
+            scratch: Scratch::default(),
+            logs: Writer::default(),
+            handover: Handover::default(),
+        })
+    }
+
     /// A place for one more connection, or `None` when `worker_connections` are in use.
     pub fn admit(self: &Rc<Self>) -> Option<Ticket> {
         let connections = &self.connections;

@@ -126,6 +126,7 @@ fn later(now: Tick, wait: Duration) -> Tick {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairlead_core::dice::Dice;
 
     const START: Tick = Tick(10_000);
 
@@ -193,13 +194,8 @@ mod tests {
     #[test]
     fn over_time_the_rate_is_kept() {
         for seed in 0..256_u64 {
-            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut next = move |below: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % below
-            };
+            let mut dice = Dice::new(seed);
+            let mut next = move |below: u64| dice.roll(below);
             let limit = 20_000 + next(1 << 20);
             let longest = (limit / 40 + next(limit / 10)).min(LONGEST);
             let (mut up, mut down) = (begun(limit, 0), begun(limit, 0));

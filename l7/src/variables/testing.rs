@@ -5,9 +5,8 @@ use crate::h1::{Limits, Request};
 use crate::plan::{Plan, VirtualServers};
 use crate::worker::Worker;
 use fairlead_core::clock::tick;
-use fairlead_core::log::Writer;
 use fairlead_core::net::{Address, ListenerKey, Protocol};
-use fairlead_core::worker::{Connections, Context, Handover, Scratch};
+use fairlead_core::worker::Context;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,14 +33,7 @@ pub(crate) fn exchange(http: &str, request: Request) -> Exchange {
         proxy_header: None,
         started: tick(),
     };
-    let context = Context {
-        id: 0,
-        connections: Connections::default(),
-        scratch: Scratch::default(),
-        logs: Writer::default(),
-        handover: Handover::default(),
-    };
-    let worker = Worker::new(plan, Rc::new(context));
+    let worker = Worker::new(plan, Context::new(0));
     let mut memory = Memory::default();
     memory.request = request;
     Exchange::new(worker, Rc::new(connection), &servers, 3, memory)

@@ -7,11 +7,11 @@ mod stories;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use fairlead_harness::{PATIENCE, Proxy, Setup, UdpClient, connect_from, eventually, reset};
 
+use crate::pair::both;
 use peers::Peers;
 
 /// What one of a story's clients does.
@@ -112,15 +112,6 @@ pub fn compare(common: &str, stories: Vec<Story>) {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-}
-
-/// What both make of it, at the same time.
-fn both<S: Sync, T: Send>(sides: &[S; 2], run: impl Fn(&S) -> T + Sync) -> [T; 2] {
-    std::thread::scope(|scope| {
-        let one = scope.spawn(|| run(&sides[0]));
-        let other = run(&sides[1]);
-        [one.join().unwrap_or_else(|panic| resume_unwind(panic)), other]
-    })
 }
 
 /// One of the two, with peers of its own.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dice::Dice;
 use fairlead_conf::{Contexts, Cx, Level, Tree};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -25,18 +26,6 @@ fn acl(text: &str) -> Acl {
 
 fn ip(text: &str) -> Option<IpAddr> {
     Some(text.parse().expect("an address"))
-}
-
-/// xorshift64*: the simulations need numbers that a seed gives again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % end
-    }
 }
 
 #[test]
@@ -108,12 +97,12 @@ fn a_block_with_rules_of_its_own_inherits_none() {
 #[test]
 fn ranges_say_what_the_list_says() {
     for seed in 1..=256 {
-        let mut random = Random(seed);
+        let mut dice = Dice::new(seed);
         // A small space makes ranges meet; every second list reaches the ends of the real one.
         let shift = if seed % 2 == 0 { 24 } else { 0 };
-        let list: Vec<(u32, u32, u64)> = (0..random.below(40))
+        let list: Vec<(u32, u32, u64)> = (0..dice.roll(40))
             .map(|place| {
-                let (a, b) = (random.below(256) as u32, random.below(256) as u32);
+                let (a, b) = (dice.roll(256) as u32, dice.roll(256) as u32);
                 let last = (a.max(b) << shift) | ((1 << shift) - 1);
                 (a.min(b) << shift, last, place % 3)
             })
@@ -151,26 +140,26 @@ fn naive(rules: &[(bool, IpAddr, u8)], client: IpAddr) -> Option<bool> {
 #[test]
 fn compiled_rules_agree_with_the_list_in_order() {
     for seed in 1..=256 {
-        let mut random = Random(seed);
+        let mut dice = Dice::new(seed);
         // Few distinct bits, so that networks nest and clients meet them.
-        let address = |random: &mut Random| match random.below(3) {
-            0 => IpAddr::V6(Ipv6Addr::from(u128::from(random.below(16)) << 124 | u128::from(random.below(4)))),
-            1 => IpAddr::V6(Ipv4Addr::from((random.below(16) << 28 | random.below(4)) as u32).to_ipv6_mapped()),
-            _ => IpAddr::V4(Ipv4Addr::from((random.below(16) << 28 | random.below(4)) as u32)),
+        let address = |dice: &mut Dice| match dice.roll(3) {
+            0 => IpAddr::V6(Ipv6Addr::from(u128::from(dice.roll(16)) << 124 | u128::from(dice.roll(4)))),
+            1 => IpAddr::V6(Ipv4Addr::from((dice.roll(16) << 28 | dice.roll(4)) as u32).to_ipv6_mapped()),
+            _ => IpAddr::V4(Ipv4Addr::from((dice.roll(16) << 28 | dice.roll(4)) as u32)),
         };
         let mut rules = Vec::new();
         let mut text = String::new();
-        for _ in 0..random.below(24) {
-            let network = address(&mut random);
+        for _ in 0..dice.roll(24) {
+            let network = address(&mut dice);
             let bits = if network.is_ipv4() { 32 } else { 128 };
-            let prefix = [0, 1, 2, 4, 96, bits - 1, bits][random.below(7) as usize].min(bits);
-            let deny = random.below(2) == 0;
+            let prefix = [0, 1, 2, 4, 96, bits - 1, bits][dice.roll(7) as usize].min(bits);
+            let deny = dice.roll(2) == 0;
             text += &format!("{} {network}/{prefix}; ", if deny { "deny" } else { "allow" });
             rules.push((deny, network, prefix as u8));
         }
         let acl = Acl::new(&read(&text).0);
         for _ in 0..200 {
-            let client = address(&mut random);
+            let client = address(&mut dice);
             let found = acl.verdict(Some(client)).map(|verdict| verdict == Verdict::Deny);
             assert_eq!(found, naive(&rules, client), "seed {seed}: {client} by {text}");
         }

@@ -4,6 +4,7 @@
 //! clock, no log; [`super::prober`] owns those.
 
 use crate::clock::Tick;
+use crate::dice::Dice;
 use crate::upstream::Availability;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(super) struct Machine {
     /// Outcomes of one kind in a row, the latest included.
     run: Run,
     due: Tick,
-    random: u64,
+    dice: Dice,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ impl Machine {
     /// probed all at once, now and ever after.
     pub(super) fn new(rules: Rules, now: Tick, spread: Duration, seed: u64) -> Machine {
         let health = if rules.mandatory { Availability::Checking } else { Availability::Up };
-        let mut machine = Machine { rules, health, run: Run::Passed(0), due: now, random: seed };
+        let mut machine = Machine { rules, health, run: Run::Passed(0), due: now, dice: Dice::new(seed) };
         machine.due = now.after(machine.below(spread));
         machine
     }
@@ -93,16 +94,10 @@ impl Machine {
         self.rules = rules;
     }
 
-    /// From zero up to and including `most`, by SplitMix64 (Steele, Lea, Flood 2014).
+    /// From zero up to and including `most`.
     fn below(&mut self, most: Duration) -> Duration {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let choices = most.as_millis().saturating_add(1);
-        let chosen = u128::from(mixed).saturating_mul(choices) >> 64;
-        Duration::from_millis(u64::try_from(chosen).unwrap_or(u64::MAX))
+        let choices = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        Duration::from_millis(self.dice.roll(choices))
     }
 }
 
@@ -110,35 +105,23 @@ impl Machine {
 mod tests {
     use super::*;
 
-    /// The simulation's own randomness.
-    struct Dice(u64);
-
-    impl Dice {
-        fn roll(&mut self, limit: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 >> 11) % limit
-        }
-
-        fn rules(&mut self) -> Rules {
-            let mandatory = self.roll(2) == 0;
-            Rules {
-                interval: Duration::from_millis(1 + self.roll(5000)),
-                jitter: Duration::from_millis(self.roll(3) * self.roll(1000)),
-                fails: 1 + self.roll(4) as u32,
-                passes: 1 + self.roll(4) as u32,
-                mandatory,
-                persistent: mandatory && self.roll(2) == 0,
-            }
+    fn any_rules(dice: &mut Dice) -> Rules {
+        let mandatory = dice.roll(2) == 0;
+        Rules {
+            interval: Duration::from_millis(1 + dice.roll(5000)),
+            jitter: Duration::from_millis(dice.roll(3) * dice.roll(1000)),
+            fails: 1 + dice.roll(4) as u32,
+            passes: 1 + dice.roll(4) as u32,
+            mandatory,
+            persistent: mandatory && dice.roll(2) == 0,
         }
     }
 
     /// A peer whose answers come in streaks, reloaded now and then; the history is judged by what
     /// the documentation of `health_check` promises.
     fn simulate(seed: u64) {
-        let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
-        let (mut rules, mut now) = (dice.rules(), Tick(1_000_000 + dice.roll(1000)));
+        let mut dice = Dice::new(seed);
+        let (mut rules, mut now) = (any_rules(&mut dice), Tick(1_000_000 + dice.roll(1000)));
         let spread = Duration::from_millis(dice.roll(5000));
         let mut machine = Machine::new(rules.clone(), now, spread, seed);
         assert!(machine.due() >= now && machine.due() <= now.after(spread), "seed {seed}");
@@ -149,7 +132,7 @@ mod tests {
             if dice.roll(40) == 0 {
                 let before = machine.health();
                 if dice.roll(2) == 0 {
-                    rules = dice.rules();
+                    rules = any_rules(&mut dice);
                 }
                 machine.adopt(rules.clone(), now);
                 let anew = rules.mandatory && !rules.persistent;

@@ -1,19 +1,8 @@
 use super::*;
+use crate::dice::Dice;
 use fairlead_conf::{Contexts, Cx, Level, Tree};
 use std::collections::HashMap;
 use std::path::Path;
-
-/// xorshift64*: the simulation needs numbers that a seed gives again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % end
-    }
-}
 
 /// What a zone should be: every connection with its key, counted by looking at all of them.
 #[derive(Default)]
@@ -44,17 +33,17 @@ impl Model {
 #[test]
 fn a_zone_counts_as_a_list_of_connections_does() {
     for seed in 1..=256 {
-        let mut random = Random(seed);
-        let size = 64 * (2 + random.below(20));
+        let mut dice = Dice::new(seed);
+        let size = 64 * (2 + dice.roll(20));
         let mut zone = Zone::new(size);
         let mut model = Model::default();
         let mut overflows = 0;
         for step in 0..400 {
-            if random.below(10) < 6 {
-                let mut key = vec![random.below(12) as u8];
+            if dice.roll(10) < 6 {
+                let mut key = vec![dice.roll(12) as u8];
                 // Some keys are too long to be kept in place.
                 key.resize(1 + (usize::from(key[0]) % 4) * 17, 7);
-                let limit = 1 + random.below(4) as u32;
+                let limit = 1 + dice.roll(4) as u32;
                 let expected = model.expected(&key, limit, zone.size());
                 let taken = zone.take(&key, limit);
                 let result = taken.as_ref().map(drop).map_err(|refusal| *refusal);
@@ -62,11 +51,11 @@ fn a_zone_counts_as_a_list_of_connections_does() {
                 overflows += u64::from(expected == Err(Refusal::Full));
                 model.held.extend(taken.ok().map(|held| (key, held)));
             } else if !model.held.is_empty() {
-                let place = random.below(model.held.len() as u64) as usize;
+                let place = dice.roll(model.held.len() as u64) as usize;
                 model.held.swap_remove(place);
             }
-            if random.below(100) == 0 {
-                zone = zone.resized(64 * (1 + random.below(30)));
+            if dice.roll(100) == 0 {
+                zone = zone.resized(64 * (1 + dice.roll(30)));
             }
             assert_eq!(zone.used(), model.used(), "seed {seed}, step {step}");
         }

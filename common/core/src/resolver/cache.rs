@@ -92,6 +92,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use std::collections::HashMap;
 
     fn settings(valid: Option<u64>) -> Settings {
@@ -126,19 +127,6 @@ mod tests {
         assert_eq!(seconds(&Err(ResolveError::TimedOut), None, None), 0);
     }
 
-    /// splitmix64.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (z ^ (z >> 31)) % bound
-        }
-    }
-
     #[test]
     fn it_never_lies_never_outgrows_its_bound_and_evicts_what_ends_first() {
         for seed in 0..256 {
@@ -147,16 +135,16 @@ mod tests {
     }
 
     fn simulate(seed: u64) {
-        let mut random = Random(seed);
-        let capacity = 1 + random.below(12) as usize;
+        let mut dice = Dice::new(seed);
+        let capacity = 1 + dice.roll(12) as usize;
         let mut cache = Cache::new(capacity);
         let mut model: HashMap<String, (u8, u64)> = HashMap::new();
         let mut now = 0;
         for step in 0..400u64 {
-            now += random.below(200);
-            let name = format!("{}.test", random.below(16));
-            if random.below(2) == 0 {
-                let (value, lifetime) = (step as u8, random.below(3000));
+            now += dice.roll(200);
+            let name = format!("{}.test", dice.roll(16));
+            if dice.roll(2) == 0 {
+                let (value, lifetime) = (step as u8, dice.roll(3000));
                 let evicted =
                     cache.insert(name.as_str().into(), found(value), Duration::from_millis(lifetime), Tick(now));
                 model.remove(&name);

@@ -236,6 +236,20 @@ fn least_time(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnost
     upstream.choose(Method::LeastTime(Measure::time(given.text(0), given.len() > 1)), given)
 }
 
+/// The planes have other words for times.
+const fn random_row(contexts: Contexts, words: &'static [Value], usage: &'static str) -> Directive<Settings> {
+    Directive {
+        name: "random",
+        contexts,
+        args: Args::between(0, 2, words, usage),
+        repeat: Repeat::Append,
+        default: None,
+        doc: "Picks by chance and weight; with `two` the one of two that has fewer connections in progress for \
+              its weight, or is better by `least_time`.",
+        set: random,
+    }
+}
+
 fn random(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
     let by = || match given.text(1).split_once('=') {
         Some((_, metric)) if given.len() > 1 => Measure::time(metric, false),
@@ -393,39 +407,19 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
             upstream.choose(Method::Hash { key: given.word(0).clone(), table }, given)
         },
     },
-    Directive {
-        name: "random",
-        contexts: Contexts::UPSTREAM,
-        args: Args::between(
-            0,
-            2,
-            &[Value::OneOf(&["two"]), Value::OneOf(&["least_conn", "least_time=header", "least_time=last_byte"])],
-            "[two [least_conn | least_time=header|last_byte]]",
-        ),
-        repeat: Repeat::Append,
-        default: None,
-        doc: "Picks by chance and weight; with `two` the one of two that has fewer connections in progress for \
-              its weight, or is better by `least_time`.",
-        set: random,
-    },
-    Directive {
-        name: "random",
-        contexts: Contexts::STREAM_UPSTREAM,
-        args: Args::between(
-            0,
-            2,
-            &[
-                Value::OneOf(&["two"]),
-                Value::OneOf(&["least_conn", "least_time=connect", "least_time=first_byte", "least_time=last_byte"]),
-            ],
-            "[two [least_conn | least_time=connect|first_byte|last_byte]]",
-        ),
-        repeat: Repeat::Append,
-        default: None,
-        doc: "Picks by chance and weight; with `two` the one of two that has fewer connections in progress for \
-              its weight, or is better by `least_time`.",
-        set: random,
-    },
+    random_row(
+        Contexts::UPSTREAM,
+        &[Value::OneOf(&["two"]), Value::OneOf(&["least_conn", "least_time=header", "least_time=last_byte"])],
+        "[two [least_conn | least_time=header|last_byte]]",
+    ),
+    random_row(
+        Contexts::STREAM_UPSTREAM,
+        &[
+            Value::OneOf(&["two"]),
+            Value::OneOf(&["least_conn", "least_time=connect", "least_time=first_byte", "least_time=last_byte"]),
+        ],
+        "[two [least_conn | least_time=connect|first_byte|last_byte]]",
+    ),
     Directive {
         name: "keepalive",
         contexts: Contexts::UPSTREAM,

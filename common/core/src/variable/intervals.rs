@@ -86,6 +86,7 @@ impl<N: Next> Layout<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     #[test]
     fn the_innermost_range_holds() {
@@ -102,18 +103,12 @@ mod tests {
     #[test]
     fn agrees_with_a_search_through_all_ranges() {
         for seed in 0..256u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut random = || {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state
-            };
+            let mut dice = Dice::new(seed);
             // Networks of an 8-bit address, each once.
             let mut ranges: Vec<Range<u32>> = Vec::new();
-            for value in 0..random() as u32 % 24 {
-                let bits = random() % 9;
-                let first = (random() as u32 & 0xff) >> bits << bits;
+            for value in 0..dice.roll(24) as u32 {
+                let bits = dice.roll(9);
+                let first = (dice.roll(256) as u32) >> bits << bits;
                 let range = Range { first, last: first + (1 << bits) - 1, value };
                 if !ranges.iter().any(|other| (other.first, other.last) == (range.first, range.last)) {
                     ranges.push(range);

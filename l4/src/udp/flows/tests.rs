@@ -1,18 +1,7 @@
 use super::*;
+use fairlead_core::dice::Dice;
 
 mod model;
-
-/// xorshift64*: the same seed replays the same day.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-}
 
 fn key(client: u64) -> Key {
     let client = SocketAddr::from(([127, 0, 0, 1], 1000 + client as u16));
@@ -25,12 +14,12 @@ fn limits(requests: u32, responses: Option<u32>, timeout: u64) -> Limits {
 
 /// Events in the proportion in which they come: mostly datagrams, some silence, now and then a rest or a lost peer.
 fn day(seed: u64) -> Vec<u8> {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut bytes = vec![random.below(256) as u8];
+    let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut bytes = vec![dice.roll(256) as u8];
     for _ in 0..600 {
-        let kind = [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4, 3, 6, 5, 7, 7, 7][random.below(19) as usize];
-        bytes.push(kind | (random.below(32) << 3) as u8);
-        bytes.push(random.below(256) as u8);
+        let kind = [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4, 3, 6, 5, 7, 7, 7][dice.roll(19) as usize];
+        bytes.push(kind | (dice.roll(32) << 3) as u8);
+        bytes.push(dice.roll(256) as u8);
     }
     bytes
 }

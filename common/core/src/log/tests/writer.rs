@@ -1,4 +1,5 @@
 //! Buffering: what is handed over when, and that no line is lost, torn or put in the wrong file.
+use crate::dice::Dice;
 
 use super::{Folder, read};
 use crate::clock::Tick;
@@ -144,19 +145,6 @@ fn a_reopening_wakes_the_writer_s_task_to_let_go_of_the_old_file() {
     });
 }
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 #[test]
 fn whatever_happens_every_line_is_in_the_file_of_its_time_whole_and_in_order() {
     for seed in 0..256 {
@@ -165,13 +153,13 @@ fn whatever_happens_every_line_is_in_the_file_of_its_time_whole_and_in_order() {
 }
 
 fn simulate(seed: u64) {
-    let mut random = Random(seed);
+    let mut dice = Dice::new(seed);
     let folder = Folder::new();
     let registry = Registry::default();
     let paths: Vec<PathBuf> = (0..3).map(|index| folder.file(&format!("{index}.log"))).collect();
     let logs: Vec<AccessLog> = paths
         .iter()
-        .map(|path| match random.below(3) {
+        .map(|path| match dice.roll(3) {
             0 => access(&registry, path, None, None),
             1 => access(&registry, path, Some(64), None),
             _ => access(&registry, path, Some(256), Some(50)),
@@ -182,17 +170,17 @@ fn simulate(seed: u64) {
     let mut expected = vec![[const { Vec::<String>::new() }; 2]; 3];
     let mut now = 0;
     for step in 0..200 {
-        match random.below(40) {
+        match dice.roll(40) {
             0 => {
-                check(&paths, &mut expected, seed, || reopen(&registry, &paths, &writers, &mut random));
+                check(&paths, &mut expected, seed, || reopen(&registry, &paths, &writers, &mut dice));
             }
             1..8 => {
-                now += random.below(30);
-                writers[random.below(2) as usize].flush_due(Tick(now));
+                now += dice.roll(30);
+                writers[dice.roll(2) as usize].flush_due(Tick(now));
             }
             _ => {
-                let (file, writer) = (random.below(3) as usize, random.below(2) as usize);
-                let line = format!("{writer} {step} {}", "x".repeat(random.below(90) as usize));
+                let (file, writer) = (dice.roll(3) as usize, dice.roll(2) as usize);
+                let line = format!("{writer} {step} {}", "x".repeat(dice.roll(90) as usize));
                 put(&writers[writer], &logs[file], &line);
                 expected[file][writer].push(line);
             }
@@ -205,14 +193,14 @@ fn simulate(seed: u64) {
 }
 
 /// Moves the files away, as logrotate does, and lets the writers see it in one of their ways.
-fn reopen(registry: &Registry, paths: &[PathBuf], writers: &[Writer], random: &mut Random) {
+fn reopen(registry: &Registry, paths: &[PathBuf], writers: &[Writer], dice: &mut Dice) {
     for path in paths {
         fs::rename(path, path.with_extension("old")).unwrap();
     }
     registry.reopen().unwrap();
     for writer in writers {
         // Either as its task would when woken, or as a stopping worker would.
-        if random.below(2) == 0 {
+        if dice.roll(2) == 0 {
             writer.flush_due(Tick(0));
         } else {
             writer.flush();

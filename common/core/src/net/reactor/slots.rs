@@ -69,19 +69,17 @@ impl<T> Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use std::collections::HashMap;
 
     #[test]
     fn a_key_finds_what_it_was_given_for_or_nothing() {
         for seed in 0..256u64 {
-            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let mut dice = Dice::new(seed);
             let mut slots = Slots::default();
             let (mut live, mut stale) = (HashMap::new(), Vec::new());
             for value in 0..400u64 {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                if random % 5 < 3 {
+                if dice.roll(5) < 3 {
                     live.insert(slots.insert(value).to_bits(), value);
                 } else if let Some(bits) = live.keys().min().copied() {
                     assert_eq!(slots.remove(Key::from_bits(bits)), live.remove(&bits), "seed {seed}");

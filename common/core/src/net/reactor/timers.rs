@@ -68,6 +68,7 @@ impl Timers {
 mod tests {
     use super::*;
     use crate::clock::wheel::GRAIN;
+    use crate::dice::Dice;
     use std::collections::HashMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,13 +86,8 @@ mod tests {
     #[test]
     fn each_number_is_woken_once_when_its_time_has_come_and_not_before() {
         for seed in 0..256u64 {
-            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut draw = |below: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % below
-            };
+            let mut dice = Dice::new(seed);
+            let mut draw = |below: u64| dice.roll(below);
             let mut now = Tick(draw(1_000_000));
             let mut timers = Timers::new(now);
             let mut waiting: HashMap<u32, (Tick, Arc<Count>)> = HashMap::new();

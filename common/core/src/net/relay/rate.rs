@@ -53,6 +53,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     const RATE: Rate = Rate { limit: 1000, since: Tick(5000), before: 0 };
 
@@ -84,13 +85,8 @@ mod tests {
     #[test]
     fn over_time_the_rate_is_kept() {
         for seed in 0..256_u64 {
-            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut next = move |below: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % below
-            };
+            let mut dice = Dice::new(seed);
+            let mut next = move |below: u64| dice.roll(below);
             let rate = Rate { limit: 1 + next(1 << 20), since: Tick(next(10_000)), before: next(2000) };
             let (mut now, mut read) = (rate.since, 0);
             let end = rate.since.after(Duration::from_secs(10));

@@ -18,6 +18,7 @@
 //! server of a group keeps the table as it is.
 
 use super::search::Search;
+use crate::dice::mix;
 use crate::upstream::Peer;
 use ahash::AHashMap;
 use std::sync::Arc;
@@ -167,14 +168,6 @@ fn next_free(walk: &mut Walk, taken: &[bool]) -> usize {
 /// FNV-1a of 64 bits: the same on every machine and in every version.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// The finish of SplitMix64, after which every bit depends on every bit.
-fn mix(hash: u64) -> u64 {
-    let mut mixed = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

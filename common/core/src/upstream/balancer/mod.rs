@@ -21,9 +21,9 @@ pub(super) use ketama::{MAX_POINTS, Ring};
 pub(super) use maglev::{MAX_PEERS, Maglev};
 
 use crate::clock::Tick;
+use crate::dice::Dice;
 use crate::upstream::bindings::{Bound, Sid};
 use crate::upstream::{Group, Hashing, Lease, Measure, Method, Metric, Peer, Tried};
-use random::Dice;
 use round_robin::Rotation;
 use search::Search;
 use std::cell::RefCell;

@@ -1,28 +1,10 @@
 //! `random` and `random two`: by chance and weight.
 //!
-//! Randomness is the balancer's own small generator, seeded from outside.
+//! The dice are the balancer's own, seeded from outside.
 
 use super::search::Search;
+use crate::dice::Dice;
 use crate::upstream::Measure;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough to spread load, and nothing to keep secrets with.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    /// Below `limit`, or 0.
-    pub fn roll(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * u128::from(limit)) >> 64) as u64
-    }
-}
 
 /// One by chance; `None` leaves the pick to round robin.
 pub(super) fn pick(mut search: Search<'_>, dice: &mut Dice) -> Option<usize> {

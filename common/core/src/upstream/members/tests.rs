@@ -1,4 +1,5 @@
 //! Names that stand for other addresses all the time, against a plain account of who should be there.
+use crate::dice::Dice;
 
 use super::*;
 use crate::clock::Tick;
@@ -9,19 +10,6 @@ use fairlead_conf::{Span, Word};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 fn word(text: &str) -> Word {
     Word { text: text.into(), span: Span::default(), quoted: false }
@@ -67,15 +55,15 @@ fn members_follow_their_names_and_keep_their_states() {
 }
 
 fn follow(seed: u64) {
-    let mut dice = Dice(seed);
-    let method = match dice.below(5) {
+    let mut dice = Dice::new(seed);
+    let method = match dice.roll(5) {
         0 => Method::RoundRobin,
         1 => Method::LeastConn,
         2 => Method::IpHash,
         3 => Method::Random { two: None },
         _ => Method::Hash {
             key: word("$a"),
-            table: [Hashing::Modulo, Hashing::Ring, Hashing::Maglev][dice.below(3) as usize],
+            table: [Hashing::Modulo, Hashing::Ring, Hashing::Maglev][dice.roll(3) as usize],
         },
     };
     let lines = vec![
@@ -83,7 +71,7 @@ fn follow(seed: u64) {
         line(named("a.test:81", None)),
         line(Server { backup: method.allows_backup(), weight: 3, ..named("b.test", None) }),
     ];
-    let fixed = dice.below(2) == 0;
+    let fixed = dice.roll(2) == 0;
     let lines = if fixed { lines } else { lines.into_iter().skip(1).collect() };
     let base = usize::from(fixed);
     let (group, roster) = planned(lines, method);
@@ -94,10 +82,10 @@ fn follow(seed: u64) {
     let mut held: Vec<Lease> = Vec::new();
     for step in 0..60 {
         let at = format!("seed {seed} step {step}");
-        let which = dice.below(2) as usize;
-        names[which] = (0..dice.below(5)).map(|_| 1 + dice.below(6)).collect();
+        let which = dice.roll(2) as usize;
+        names[which] = (0..dice.roll(5)).map(|_| 1 + dice.roll(6)).collect();
         let mut answer: Answer = names[which].iter().map(|last| Member::plain(host(*last))).collect();
-        let turn = dice.below(5) as usize % answer.len().max(1);
+        let turn = dice.roll(5) as usize % answer.len().max(1);
         answer.rotate_left(turn);
         let edition = roster.edition();
         let change = roster.stage(base + which, answer).unwrap();
@@ -132,8 +120,8 @@ fn follow(seed: u64) {
             }
             None => assert!(wanted.is_empty(), "{at}: nobody was picked"),
         }
-        if dice.below(3) == 0 && !held.is_empty() {
-            held.swap_remove(dice.below(held.len() as u64) as usize);
+        if dice.roll(3) == 0 && !held.is_empty() {
+            held.swap_remove(dice.roll(held.len() as u64) as usize);
         }
         for (name, state) in &states {
             let uses = held.iter().filter(|lease| Arc::ptr_eq(&lease.peer.state, state)).count();
@@ -182,11 +170,11 @@ fn srv_records_say_who_is_first_where_and_how_much() {
 #[test]
 fn srv_members_always_come_from_the_best_priority_there_is() {
     for seed in 0..256 {
-        let mut dice = Dice(seed);
-        let records: Vec<_> = (0..dice.below(8))
+        let mut dice = Dice::new(seed);
+        let records: Vec<_> = (0..dice.roll(8))
             .map(|_| {
-                let target = ["a", "b", "c"][dice.below(3) as usize];
-                (dice.below(3) as u16, dice.below(4) as u16, 80 + dice.below(2) as u16, target, 1 + dice.below(3))
+                let target = ["a", "b", "c"][dice.roll(3) as usize];
+                (dice.roll(3) as u16, dice.roll(4) as u16, 80 + dice.roll(2) as u16, target, 1 + dice.roll(3))
             })
             .collect();
         let found = peers_of(named("app.test", Some("http")), Method::RoundRobin, services(&records));

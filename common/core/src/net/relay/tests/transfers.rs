@@ -2,25 +2,22 @@
 //! arrives once and in order, the counts agree, and every pipe comes back.
 
 use super::{MINUTE, pattern, run};
+use crate::dice::Dice;
 use crate::net::{End, Limits, Stream, Tunnel};
 use crate::worker::Scratch;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// xorshift: the seed says everything.
-struct Random(u64);
+struct Random(Dice);
 
 impl Random {
     fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        Random(Dice::new(seed))
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
+        self.0.roll(bound as u64) as usize
     }
 
     /// Sometimes a moment in which others run, seldom one in which time passes.
