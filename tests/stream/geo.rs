@@ -31,6 +31,22 @@ fn ranges_split_those_around_them() {
 }
 
 #[test]
+fn a_binary_base_beside_the_text_changes_nothing() {
+    let peer = TcpPeer::echo();
+    let proxy = fairlead()
+        .file("nets.conf", "127.0.0.0-127.0.0.255 near;")
+        .file("nets.conf.bin", "GEORNG and no more")
+        .set("peer", peer.address())
+        .stream(
+            "geo $where { ranges; default out; include {dir}/nets.conf; } log_format own '$where';
+             server { listen 127.0.0.1:{port}; proxy_pass {peer}; access_log {dir}/access.log own; }",
+        );
+    drop(connect_from("127.0.0.3", proxy.address()));
+    assert_eq!(proxy.access_lines(1), ["near"]);
+    assert_eq!(proxy.directory().read("nets.conf.bin"), "GEORNG and no more");
+}
+
+#[test]
 fn the_client_s_own_address_is_asked_about() {
     let peer = TcpPeer::echo();
     let proxy = fairlead().set("peer", peer.address()).stream(

@@ -91,7 +91,8 @@ impl<P: Plane> Blocks<P> {
                   `address-address value;`. `default` is the value of all others, empty if there is none; `delete` \
                   takes a network out again; `volatile` keeps no value. What is no address counts as \
                   255.255.255.255. In `http`, `proxy network;` names networks whose `X-Forwarded-For` says what the \
-                  client's address is; with `proxy_recursive` the last address there that is of no such network.",
+                  client's address is; with `proxy_recursive` the last address there that is of no such network. An \
+                  `include` reads the file it names and no `.bin` beside it, which is nginx's own memory, written down.",
             set: |blocks, given| {
                 let address = match given.len() {
                     1 => None,
