@@ -134,7 +134,7 @@ async fn hello(
             Ok(0) => return Err(Problem::Gone),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(Problem::Failed)?;
+                poll_fn(|cx| client.poll_read_ready(cx)).await;
             }
             Err(error) => return Err(Problem::Failed(error)),
         }

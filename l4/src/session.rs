@@ -401,7 +401,7 @@ async fn header(
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll_fn(|cx| client.poll_read_ready(cx)).await.map_err(HeaderProblem::Read)?;
+                poll_fn(|cx| client.poll_read_ready(cx)).await;
             }
             Err(error) => return Err(HeaderProblem::Read(error)),
         }

@@ -264,9 +264,9 @@ pub(crate) async fn resolve(record: &Record, host: &str, port: u16) -> Result<Ca
         record.log(Level::Error, "", format_args!("no resolver defined to resolve {host}"));
         return Err(Status::InternalError);
     };
-    match resolver.lookup(host).await {
+    match resolver.lookup_to_try(host).await {
         Ok(found) => {
-            let list = found.iter().map(|ip| Address::Ip(SocketAddr::new(*ip, port))).collect();
+            let list = found.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port))).collect();
             Ok(Candidates::addresses(host, list, record, tick()))
         }
         Err(error) => {

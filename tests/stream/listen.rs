@@ -54,7 +54,9 @@ fn other_end(proxy: &Proxy, stream: &std::net::TcpStream) -> Socket {
 /// What `ss` prints of the listening sockets of a port.
 fn ss(options: &str, port: u16) -> String {
     let output = std::process::Command::new("ss").args([options, &format!("sport = :{port}")]).output();
-    String::from_utf8_lossy(&output.expect("apt-get install iproute2").stdout).into_owned()
+    let output = output.expect("apt-get install iproute2");
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::record::Record;
 use crate::target::{self, Candidates};
 use crate::udp::flows::Key;
 use ahash::AHashMap;
+use fairlead_core::clock::tick;
 use fairlead_core::worker::Ticket;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -73,12 +74,16 @@ impl Waiting {
     }
 
     /// Starts to resolve the name for a session that begins with `bytes`.
-    pub fn resolve(&mut self, key: Key, record: Record, ticket: Ticket, name: (Box<str>, u16), bytes: &[u8]) {
+    pub fn resolve(&mut self, key: Key, mut record: Record, ticket: Ticket, name: (Box<str>, u16), bytes: &[u8]) {
         self.datagrams.insert(key, Vec::new());
         self.add(&key, bytes);
-        let answers = self.answers.clone();
+        let answers = Rc::downgrade(&self.answers);
         tokio::task::spawn_local(async move {
             let outcome = target::resolve(&record, &name.0, name.1).await;
+            // The listener went meanwhile, and its patience with it.
+            let Some(answers) = answers.upgrade() else {
+                return record.finish(outcome.err().unwrap_or(Status::Ok), tick());
+            };
             answers.done.borrow_mut().push(Answer { key, record, ticket, outcome });
             if let Some(waker) = answers.waker.borrow().as_ref() {
                 waker.wake_by_ref();

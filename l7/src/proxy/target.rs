@@ -56,8 +56,8 @@ async fn resolve(exchange: &Exchange, url: &Url<'_>) -> Result<Vec<SocketAddr>, 
         return Err(502);
     };
     let resolver = exchange.worker.resolver(settings);
-    match resolver.lookup(url.host).await {
-        Ok(addresses) => Ok(addresses.iter().map(|address| SocketAddr::new(*address, url.port)).collect()),
+    match resolver.lookup_to_try(url.host).await {
+        Ok(addresses) => Ok(addresses.into_iter().map(|address| SocketAddr::new(address, url.port)).collect()),
         Err(error) => {
             exchange.log(Level::Error, format_args!("{} could not be resolved ({error})", url.host));
             Err(502)

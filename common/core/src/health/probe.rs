@@ -155,7 +155,7 @@ async fn tcp(check: &Check, address: &Address) -> Result<(), Failure> {
 
 async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        poll_fn(|cx| stream.poll_write_ready(cx)).await?;
+        poll_fn(|cx| stream.poll_write_ready(cx)).await;
         match stream.try_write(bytes) {
             Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -106,7 +106,7 @@ impl Stream {
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         ready!(self.watch.poll_turn(cx));
         loop {
-            ready!(self.poll_read_ready(cx))?;
+            ready!(self.poll_read_ready(cx));
             match self.try_read(buffer) {
                 Err(error) if is_transient(&error) => {}
                 read => return Poll::Ready(read),
@@ -121,7 +121,7 @@ impl Stream {
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.watch.poll_turn(cx));
         loop {
-            ready!(self.poll_write_ready(cx))?;
+            ready!(self.poll_write_ready(cx));
             match self.try_write(bytes) {
                 Err(error) if is_transient(&error) => {}
                 written => return Poll::Ready(written),
@@ -137,7 +137,7 @@ impl Stream {
         ready!(self.watch.poll_turn(cx));
         let size = slices.iter().map(|slice| slice.len()).sum();
         loop {
-            ready!(self.poll_write_ready(cx))?;
+            ready!(self.poll_write_ready(cx));
             let written = self.writing(size, |socket| {
                 Ok(raw::sendmsg(socket, slices, &mut Default::default(), raw::SendFlags::NOSIGNAL)?)
             });
@@ -186,13 +186,12 @@ impl Stream {
 
     /// After a read that got less than it could, `before` which these events were known.
     fn fell_short(&self, before: Events) {
-        // Urgent data ends a read early; an error is still to be told.
-        if before.has_any(Events::URGENT.with(Events::FAILED)) {
+        // Descriptors sent along end a read of a Unix socket early, and so does urgent data elsewhere; an
+        // error is still to be told.
+        if self.unix || before.has_any(Events::URGENT.with(Events::FAILED)) {
             return;
         }
         match before.has(Events::ENDING) {
-            // Descriptors sent along end a read of a Unix socket early.
-            true if self.unix => {}
             true => self.watch.set(Events::DRAINED),
             false => self.watch.clear(Events::READABLE),
         }
@@ -212,7 +211,7 @@ impl Stream {
         written
     }
 
-    /// Moves up to `most` bytes that are there into `pipe`; 0 is the end. The pipe must be empty: one that
+    /// Moves up to `most` bytes that are there into `pipe`; 0 is the end, or urgent data before it. The pipe must be empty: one that
     /// is full looks like a socket without bytes. Only `WouldBlock` says that the socket is drained: a pipe
     /// holds so many pieces, however small, so a short count says nothing.
     ///
@@ -231,6 +230,11 @@ impl Stream {
         self.writing(0, |socket| Ok(splice(pipe, None, socket, None, count, SPLICE)?))
     }
 
+    /// There is, or was, urgent data, at which a splice stops and never goes on.
+    pub(super) fn has_urgent(&self) -> bool {
+        self.watch.events().has(Events::URGENT)
+    }
+
     /// Whether the other side has closed or broken the connection; looks without taking bytes.
     pub fn is_ended(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
@@ -240,20 +244,14 @@ impl Stream {
         }
     }
 
-    /// Never an error: a broken stream is readable, and reading says why.
-    ///
-    /// # Errors
-    /// None.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch.poll_readable(cx).map(Ok)
+    /// A broken stream is readable, and reading says why.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch.poll_readable(cx)
     }
 
     /// Likewise.
-    ///
-    /// # Errors
-    /// None.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch.poll_writable(cx).map(Ok)
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch.poll_writable(cx)
     }
 
     /// `TCP_NODELAY`; nothing on a Unix socket.

@@ -122,6 +122,8 @@ struct Shared {
     cache: RefCell<Cache>,
     flights: RefCell<AHashMap<Rc<str>, Rc<Flight>>>,
     patience: Duration,
+    /// Which of a name's addresses comes first: a Weyl sequence, even for those who ask in any pattern.
+    turn: Cell<u32>,
 }
 
 /// One name being looked up, for all who want it.
@@ -141,7 +143,7 @@ impl Resolver {
         let zone = Zone::open(settings.status_zone.as_deref());
         let client = Client::new(settings.servers.clone(), patience, zone);
         let cache = RefCell::new(Cache::new(CACHE_CAPACITY));
-        let shared = Shared { settings, client, cache, flights: RefCell::default(), patience };
+        let shared = Shared { settings, client, cache, flights: RefCell::default(), patience, turn: Cell::new(0) };
         Rc::new(Resolver { shared: Rc::new(shared) })
     }
 
@@ -182,7 +184,19 @@ impl Resolver {
         flight.outcome.get().cloned().unwrap_or(Err(ResolveError::TimedOut))
     }
 
-    /// The same, and how long that holds from now on: zero when it is to be asked again at will.
+    /// The same to connect to: each time another one comes first, so that all get their part.
+    ///
+    /// # Errors
+    /// Those of [`Resolver::lookup`].
+    pub async fn lookup_to_try(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let found = self.lookup(name).await?;
+        let turn = self.shared.turn.get().wrapping_add(0x9E37_79B9);
+        self.shared.turn.set(turn);
+        let first = (u64::from(turn) * found.len() as u64) >> 32;
+        Ok(found.iter().cycle().skip(first as usize).take(found.len()).copied().collect())
+    }
+
+    /// What [`Resolver::lookup`] says, and how long that holds from now on: zero when it is to be asked again at will.
     pub async fn lookup_for(&self, name: &str) -> (Addresses, Duration) {
         let outcome = self.lookup(name).await;
         let left = match (parse_address(name), key(name)) {

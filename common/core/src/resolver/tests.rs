@@ -112,6 +112,21 @@ fn both_families_are_asked_once_and_remembered() {
 }
 
 #[test]
+fn each_address_comes_first_in_its_turn() {
+    run(async {
+        let server = Server::new(|query, _| vec![good(query)]).await;
+        let resolver = resolver(&[&server]);
+        let mut first = 0;
+        for _ in 0..100 {
+            let list = resolver.lookup_to_try("a.test").await.unwrap();
+            assert!(list == [four(), six()] || list == [six(), four()], "{list:?}");
+            first += u32::from(list[0] == four());
+        }
+        assert!((45..=55).contains(&first), "{first} of 100");
+    });
+}
+
+#[test]
 fn a_family_that_is_off_is_not_asked_for() {
     run(async {
         let server = Server::new(|query, _| vec![good(query)]).await;

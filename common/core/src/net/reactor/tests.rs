@@ -218,6 +218,24 @@ fn urgent_data_does_not_hide_what_follows_it() {
 }
 
 #[test]
+fn descriptors_sent_along_do_not_hide_what_follows_them() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    run(async {
+        let (outside, inside) = std::os::unix::net::UnixStream::pair().unwrap();
+        inside.set_nonblocking(true).unwrap();
+        let inside = Stream::adopt(inside.into()).unwrap();
+        let sent = [std::os::fd::AsFd::as_fd(&outside)];
+        let mut room = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut along = SendAncillaryBuffer::new(&mut room);
+        assert!(along.push(SendAncillaryMessage::ScmRights(&sent)));
+        sendmsg(&outside, &[std::io::IoSlice::new(b"with")], &mut along, SendFlags::empty()).unwrap();
+        (&outside).write_all(b"after").unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!((read(&inside, 100).await, read(&inside, 100).await), (b"with".to_vec(), b"after".to_vec()));
+    });
+}
+
+#[test]
 fn a_stream_that_is_full_is_writable_once_there_is_room() {
     run(async {
         let (mut outside, inside) = pair().await;

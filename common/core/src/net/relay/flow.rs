@@ -82,7 +82,7 @@ enum Pace {
     Copying { run: u32 },
     /// `short` splices in a row brought little.
     Streaming { short: u8 },
-    /// These sockets cannot be spliced.
+    /// These sockets cannot be spliced, or not any more.
     CopyingForGood,
 }
 
@@ -178,9 +178,9 @@ impl Flow {
             None => u64::MAX,
             Some(throttle) => ready!(throttle.poll(self.read, cx)).min(throttle.rate.portion().max(way.buffer as u64)),
         };
-        if let Err(error) = ready!(way.from.poll_read_ready(cx)) {
-            self.broke(error);
-            return Poll::Ready(Ok(1));
+        ready!(way.from.poll_read_ready(cx));
+        if matches!(self.pace, Pace::Streaming { .. }) && way.from.has_urgent() {
+            self.pace = Pace::CopyingForGood;
         }
         let before = self.read;
         let streams = matches!(self.pace, Pace::Streaming { .. }) && most > way.buffer as u64;
@@ -230,7 +230,8 @@ impl Flow {
         let most = (way.buffer * PIPED).min(usize::try_from(most).unwrap_or(usize::MAX));
         let count = match way.from.try_splice_into(pipe.entry(), most) {
             Ok(0) => {
-                self.state = State::Ending;
+                // The end or urgent data: a read tells which.
+                self.pace = Pace::CopyingForGood;
                 0
             }
             Ok(count) => count,
@@ -280,14 +281,14 @@ impl Flow {
             let (written, left) = match &mut self.held {
                 Held::Nothing => return Poll::Ready(Ok(())),
                 Held::Bytes { rest, sent } => {
-                    ready!(way.to.poll_write_ready(cx))?;
+                    ready!(way.to.poll_write_ready(cx));
                     let bytes = rest.get(*sent..).unwrap_or_default();
                     let written = untransient(way.to.try_write(bytes))?;
                     *sent += written;
                     (written, bytes.len().saturating_sub(written))
                 }
                 Held::Piped { pipe, left } => {
-                    ready!(way.to.poll_write_ready(cx))?;
+                    ready!(way.to.poll_write_ready(cx));
                     let written = untransient(way.to.try_splice_from(pipe.exit(), *left))?;
                     *left = left.saturating_sub(written);
                     (written, *left)

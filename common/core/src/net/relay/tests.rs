@@ -266,10 +266,28 @@ fn a_bulk_transfer_lets_others_run() {
 }
 
 async fn near_is_readable(near: &Stream) {
-    std::future::poll_fn(|cx| near.poll_read_ready(cx)).await.unwrap();
+    std::future::poll_fn(|cx| near.poll_read_ready(cx)).await;
 }
 
 #[test]
 fn a_relay_is_small() {
     assert!(size_of::<Relay<'static>>() <= 256, "{}", size_of::<Relay<'static>>());
+}
+
+#[test]
+fn urgent_data_neither_stalls_nor_ends_a_direction_that_streams() {
+    run(async {
+        let mut bench = Bench::start(Options { half_close: true, ..PLAIN }).await;
+        let before = pattern(2_000_000, 5);
+        let (written, got) = tokio::join!(bench.client.write_all(&before), read_exactly(&mut bench.peer, 2_000_000));
+        assert!(written.is_ok() && got == before);
+        socket2::SockRef::from(&bench.client).send_out_of_band(b"!").unwrap();
+        bench.client.write_all(b"after").await.unwrap();
+        assert_eq!(read_exactly(&mut bench.peer, 5).await, b"after");
+        bench.client.write_all(b"the last").await.unwrap();
+        bench.client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        bench.peer.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"the last");
+    });
 }
