@@ -6,6 +6,7 @@ use crate::route::Kind;
 use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::variables::custom::Blocks;
+use crate::variables::{referer, secure_link};
 use crate::{listen, phase, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
@@ -84,6 +85,8 @@ static MATCH_LEVEL: LazyLock<Level<MatchSettings>> =
 /// Adds the rows whose settings blocks hand down to the blocks inside them.
 fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
     phase::inherited(level)
+        .with(referer::DIRECTIVES, |scope| &mut scope.inherited().referers)
+        .with(secure_link::DIRECTIVES, |scope| &mut scope.inherited().secure_link)
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
@@ -118,6 +121,8 @@ pub fn pages() -> Vec<Page> {
         file_cache_pages(),
         variable_pages(),
         phase::pages(),
+        pages_of(referer::DIRECTIVES, "http referer"),
+        pages_of(secure_link::DIRECTIVES, "http secure link"),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),

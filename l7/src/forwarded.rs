@@ -2,7 +2,7 @@
 //! `X-Forwarded-For` and its like, read from the end as long as the one who
 //! wrote them is trusted. Pure; `realip` and `geo` call it.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The address that `values` (fields in the order they came) give for a client that connected from
 /// `from`; `None` when nobody trusted gives one.
@@ -43,7 +43,7 @@ fn last(from: SocketAddr, value: &[u8], trusted: &dyn Fn(IpAddr) -> bool, recurs
         // As nginx: the first byte is never a separator.
         let length = rest.iter().rposition(|&byte| !separates(byte)).map_or(1, |at| at + 1).min(rest.len());
         let text = rest.get(..length).unwrap_or_default();
-        let start = text.iter().rposition(|&byte| separates(byte)).map_or(0, |at| at + 1);
+        let start = text.iter().rposition(|&byte| separates(byte)).filter(|at| *at > 0).map_or(0, |at| at + 1);
         let Some(address) = parse(text.get(start..).unwrap_or_default()) else { return end(found) };
         (from, found) = (address, true);
         if !recursive || start == 0 {
@@ -57,16 +57,42 @@ fn separates(byte: u8) -> bool {
     matches!(byte, b' ' | b',')
 }
 
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`, `[2001:db8::1]`.
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`, as nginx reads them.
 fn parse(text: &[u8]) -> Option<SocketAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Ok(ip) = text.parse::<IpAddr>() {
+    if let Some(ip) = ip(text) {
         return Some(SocketAddr::new(ip, 0));
     }
-    if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        return inside.parse::<Ipv6Addr>().ok().map(|ip| SocketAddr::new(ip.into(), 0));
+    let colon = match text.first()? {
+        b'[' => text.iter().position(|byte| *byte == b']')? + 1,
+        _ => text.iter().position(|byte| *byte == b':')?,
+    };
+    let (host, port) = text.split_at_checked(colon)?;
+    let port = port.strip_prefix(b":").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let port = std::str::from_utf8(port).ok()?.parse().ok().filter(|port| *port > 0)?;
+    let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+    Some(SocketAddr::new(ip(host)?, port))
+}
+
+fn ip(text: &[u8]) -> Option<IpAddr> {
+    match ipv4(text) {
+        Some(ip) => Some(IpAddr::V4(ip)),
+        None => std::str::from_utf8(text).ok()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
     }
-    text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0)
+}
+
+/// Zeros in front mean nothing, and what stands between two dots may be nothing at all; the address
+/// of all ones is none.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut parts = text.split(|byte| *byte == b'.');
+    for octet in &mut octets {
+        for byte in parts.next()? {
+            let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+            *octet = octet.checked_mul(10)?.checked_add(digit)?;
+        }
+    }
+    let ip = Ipv4Addr::from(octets);
+    (parts.next().is_none() && ip != Ipv4Addr::BROADCAST).then_some(ip)
 }
 
 #[cfg(test)]
@@ -88,7 +114,11 @@ mod tests {
             ("192.0.2.1:81", Some("192.0.2.1:81")),
             ("2001:db8::1", Some("[2001:db8::1]:0")),
             ("[2001:db8::1]:81", Some("[2001:db8::1]:81")),
-            ("[2001:db8::1]", Some("[2001:db8::1]:0")),
+            ("[2001:db8::1]", None),
+            (",192.0.2.1", None),
+            ("192.0.2.01", Some("192.0.2.1:0")),
+            ("192..2.1:080", Some("192.0.2.1:80")),
+            ("255.255.255.255", None),
             ("192.0.2.1, unknown", None),
             ("192.0.2.1:0", None),
             ("192.0.2.300", None),

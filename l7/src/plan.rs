@@ -9,9 +9,11 @@ use crate::h1::Limits;
 use crate::phase::{self, Gates};
 use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
-use crate::route::{Found, Level, Names};
+use crate::route::{Found, Level, Name, Names};
 use crate::variables::Variable;
 use crate::variables::custom::Customs;
+use crate::variables::referer::Referers;
+use crate::variables::secure_link;
 use ahash::AHashMap;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
@@ -114,6 +116,7 @@ impl VirtualServers {
 pub struct Server {
     /// First name: `$server_name`.
     pub name: Box<str>,
+    pub(crate) names: Box<[Name]>,
     pub limits: Limits,
     pub client_header_timeout: Duration,
     pub merge_slashes: bool,
@@ -185,6 +188,8 @@ pub struct Location {
     pub resolver: Option<resolver::Settings>,
     /// What those who want its content have to pass.
     pub(crate) gates: Option<Arc<Gates>>,
+    pub(crate) referers: Option<Referers>,
+    pub(crate) secure_link: secure_link::Settings,
     /// `limit_except`.
     pub(crate) except: Option<Except>,
 }

@@ -13,6 +13,7 @@ pub(crate) mod names;
 use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
 use crate::variables::custom::Blocks;
+use crate::variables::{referer, secure_link};
 use crate::{listen, phase, proxy};
 use fairlead_conf::{Diagnostic, Given, Span};
 use fairlead_core::health::MatchSettings;
@@ -54,6 +55,8 @@ pub(crate) struct Inherited {
     pub proxy: Arc<proxy::settings::Settings>,
     pub rewrite: rewrite::Settings,
     pub phase: Arc<phase::Settings>,
+    pub referers: referer::Settings,
+    pub secure_link: secure_link::Settings,
 }
 
 /// A block that holds inherited settings.

@@ -7,8 +7,10 @@
 mod connection;
 pub(crate) mod custom;
 mod fields;
+pub(crate) mod referer;
 mod request;
 mod request_id;
+pub(crate) mod secure_link;
 mod upstream;
 
 pub(crate) use fields::lines as head_fields;
@@ -48,7 +50,7 @@ pub enum Variable {
 }
 
 /// The tables, in the order they are documented in.
-const TABLES: [&[Row]; 3] = [request::ROWS, connection::ROWS, upstream::ROWS];
+const TABLES: [&[Row]; 5] = [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS];
 
 /// Longer prefixes first: `sent_http_` is no `http_`.
 const PREFIXES: &[PrefixRow] = fields::PREFIXES;
@@ -72,7 +74,6 @@ const NOT_BUILT: &[&str] = &[
     "proxy_add_via",
     "date_local",
     "date_gmt",
-    "invalid_referer",
     "gzip_ratio",
     "modern_browser",
     "ancient_browser",
@@ -82,8 +83,6 @@ const NOT_BUILT: &[&str] = &[
     "http2",
     "http3",
     "slice_range",
-    "secure_link",
-    "secure_link_expires",
     "fastcgi_script_name",
     "fastcgi_path_info",
 ];

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 
+mod access;
 mod answers;
 mod differences;
 mod files;

@@ -185,6 +185,7 @@ fn files() -> Directory {
     files.write("folder/second.htm", "<p>second\n");
     files.write("bare/file", "no ending\n");
     files.write("UPPER.TXT", "upper\n");
+    files.write("private/users", "#joe:{PLAIN}secret\njoe:{PLAIN}secret\nann:{PLAIN}a:b\nempty:{PLAIN}\n");
     files.write("big.bin", (0..200_000_u32).map(|number| (number % 251) as u8).collect::<Vec<u8>>());
     for name in ["index.html", "letters.txt", "empty.txt", "folder/index.html", "big.bin"] {
         let file = std::fs::File::options().write(true).open(files.join(name)).expect("it was just written");

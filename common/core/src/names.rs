@@ -56,6 +56,20 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Whether a host (lower case, no port, no final dot) is of this name.
+    pub fn is(&self, host: &[u8]) -> bool {
+        let below = |name: &str| host.strip_suffix(name.as_bytes()).is_some_and(|rest| rest.ends_with(b"."));
+        match self {
+            Name::Exact(name) => name.as_bytes() == host,
+            Name::Leading(name) => below(name),
+            Name::Domain(name) => name.as_bytes() == host || below(name),
+            Name::Trailing(name) => host.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b".")),
+            Name::Regex(pattern) => pattern.matches(host, &mut Captures::default()),
+        }
+    }
+}
+
 /// All names of one address. `T` stands for a server.
 #[derive(Debug)]
 pub struct Names<T> {
@@ -192,6 +206,21 @@ mod tests {
         assert_eq!(found, Some(r"~^(?<sub>\w+)\.example\.com$"));
         assert_eq!(captures.named, [("sub".into(), b"shop".to_vec())]);
         assert_eq!(find(&names, "a.b.example.com"), Some("~example"));
+    }
+
+    #[test]
+    fn a_name_alone_takes_what_a_table_of_it_takes() {
+        let hosts =
+            ["example.com", "a.example.com", "b.a.example.com", "badexample.com", "mail.org", "mail", "mail.", ""];
+        for text in ["example.com", "*.example.com", ".example.com", "mail.*", "~^m", ""] {
+            let name = Name::parse(text).unwrap();
+            let mut table = Names::default();
+            table.add(&name, ());
+            for host in hosts {
+                let found = table.find(host.as_bytes(), &mut Captures::default()).is_some();
+                assert_eq!(name.is(host.as_bytes()), found, "{text} {host}");
+            }
+        }
     }
 
     #[test]

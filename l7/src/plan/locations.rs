@@ -9,6 +9,7 @@ use crate::rewrite::{Branch, Rules, Step, steps};
 use crate::route::{Kind, Level, LevelBuilder, Node};
 use crate::settings::files::compile_types;
 use crate::settings::{Inherited, LocationBlock, LocationName, ServerBlock};
+use crate::variables::referer::Referers;
 use fairlead_conf::Diagnostic;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
     };
     Server {
         name: block.names.first().map_or("".into(), |name| name.text.strip_prefix('.').unwrap_or(&name.text).into()),
+        names: block.names.iter().map(|name| name.name.clone()).collect(),
         limits: block.heads.limits(),
         client_header_timeout: block.heads.client_header_timeout,
         merge_slashes: block.heads.merge_slashes,
@@ -152,6 +154,8 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         error_log: planner.error_log(&inherited.error_logs),
         resolver: planner.resolver(&inherited.resolver),
         gates: planner.gates(&inherited.phase),
+        referers: Referers::new(&inherited.referers),
+        secure_link: inherited.secure_link.clone(),
         except: None,
     }
 }

@@ -129,7 +129,8 @@ pub(crate) fn credentials(exchange: &Exchange) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    // As nginx: the first padding is the end, whatever follows.
+    let text = text.split(|byte| *byte == b'=').next().unwrap_or_default();
     if text.len() % 4 == 1 {
         return None;
     }
@@ -165,5 +166,6 @@ mod tests {
         }
         assert_eq!(decode_base64(b"Y"), None);
         assert_eq!(decode_base64(b"Y!=="), None);
+        assert_eq!(decode_base64(b"YWI= rest").as_deref(), Some(&b"ab"[..]));
     }
 }
