@@ -77,7 +77,7 @@ fn a_client_that_does_not_wait_is_not_answered() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     proxy.wait_for_error("delaying request");
     drop(client);
-    assert_eq!(proxy.access_lines(2)[1], "499 DELAYED");
+    assert!(proxy.access_lines(2).contains(&"499 DELAYED".to_owned()));
     proxy.wait_for_error("client prematurely closed connection");
     assert_eq!(peer.requests().len(), 1);
 }

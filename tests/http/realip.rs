@@ -45,7 +45,7 @@ fn forwarded_for_is_read_from_the_end() {
 
 #[test]
 fn any_field_may_say_it_and_a_location_may_ask_anew() {
-    let proxy = fairlead().http(
+    let proxy = fairlead().workers(1).http(
         "server { listen 127.0.0.1:{port}; root {dir};
            location / { set_real_ip_from 127.0.0.0/8; real_ip_header CF-Connecting-IP; deny 192.0.2.66; } }",
     );
