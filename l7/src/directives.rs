@@ -49,6 +49,7 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
     inherited(Level::new(LOCATION))
         .with(NESTED_LOCATION, |location: &mut LocationBlock| location)
         .with(settings::files::ALIAS, |location| location)
+        .with(settings::errors::INTERNAL, |location| &mut location.inherited.errors)
         .with(proxy::settings::PASS, |location| location)
         .with(rewrite::RULES, |location| &mut location.rules)
         .with(LOCATION_IF, |location| location)
@@ -95,8 +96,10 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::CONNECT, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+        .with(proxy::settings::ANSWERS, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::COOKIES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
+        .with(settings::errors::DIRECTIVES, |scope| &mut scope.inherited().errors)
 }
 
 /// Documentation of every directive of the plane.
@@ -110,6 +113,8 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::client::DIRECTIVES, "http"),
         pages_of(settings::files::DIRECTIVES, "http"),
         pages_of(settings::files::ALIAS, "http"),
+        pages_of(settings::errors::DIRECTIVES, "http"),
+        pages_of(settings::errors::INTERNAL, "http"),
         pages_of(rewrite::RULES, "http rewrite"),
         pages_of(LOCATION_IF, "http rewrite")
             .into_iter()
@@ -127,6 +132,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
         pages_of(proxy::settings::CONNECT, "http proxy"),
+        pages_of(proxy::settings::ANSWERS, "http proxy"),
         pages_of(proxy::settings::COOKIES, "http proxy"),
     ]
     .concat()
@@ -282,6 +288,14 @@ fn location_block(mut location: LocationBlock, given: &Given<'_>) -> LocationBlo
 
 fn check_nesting(outer: &LocationName, inner: &LocationName, given: &Given<'_>) -> Result<(), Diagnostic> {
     let last = given.len().saturating_sub(1);
+    if matches!(inner.kind, Kind::Named) {
+        let message = format!("named location \"{}\" can be on the server level only", inner.text);
+        return Err(given.error(last, message));
+    }
+    if matches!(outer.kind, Kind::Named) {
+        let message = format!("location \"{}\" cannot be inside the named location \"{}\"", inner.text, outer.text);
+        return Err(given.error(last, message));
+    }
     if matches!(outer.kind, Kind::Exact) {
         let message = format!("location \"{}\" cannot be inside the exact location \"{}\"", inner.text, outer.text);
         return Err(given.error(last, message));

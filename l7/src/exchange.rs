@@ -11,7 +11,7 @@ use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice
 use crate::host;
 use crate::phase::{self, Passed, Stop};
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
-use crate::proxy;
+use crate::proxy::{self, BodyFraming};
 use crate::reply::Reply;
 use crate::respond;
 use crate::rewrite;
@@ -99,6 +99,18 @@ pub struct Exchange {
     moves: u8,
     /// In an `if` of a server: its `uninitialized_variable_warn`.
     pub(crate) warns_instead: Option<bool>,
+    /// The status the answer goes out with, whatever answers: that of the error it stands for.
+    pub(crate) answer_status: Option<u16>,
+    /// The request went to an error page, and no error leads to another one.
+    pub(crate) at_error_page: bool,
+    /// An error was answered after which the connection is not trusted to be in step.
+    pub(crate) ends_connection: bool,
+    /// Fields of a peer's answer that sent the request elsewhere: they go out with what is answered there.
+    pub(crate) carried: Vec<(Box<[u8]>, Vec<u8>)>,
+    /// A body that was taken in for a peer, for the next one that is asked on an error page.
+    pub(crate) kept_body: Option<(Vec<u8>, BodyFraming)>,
+    /// A part of it was not kept.
+    pub(crate) body_is_gone: bool,
     /// What is left of the request's body.
     pub(crate) body: BodyReader,
     /// Decoded body bytes so far.
@@ -161,6 +173,10 @@ pub(crate) enum Ended {
     Sent(After),
     /// The client is gone, or a response could not be finished: there is nothing to send.
     Broken,
+    /// An index file takes the request over: `uri` is new.
+    Moved,
+    /// The answer is to be had at this path or in this named location.
+    Elsewhere(Vec<u8>),
 }
 
 /// One try at one peer: an element of the `$upstream_*` lists.
@@ -170,6 +186,8 @@ pub struct Attempt {
     pub peer: Option<Arc<Peer>>,
     pub group: Box<str>,
     pub status: u16,
+    /// The first try of another location than that of the tries before.
+    pub anew: bool,
     pub started: Tick,
     /// Milliseconds from `started`; `None` until it happened.
     pub connect_time: Option<u64>,
@@ -248,6 +266,12 @@ impl Exchange {
             whole_uri: false,
             moves: 0,
             warns_instead: None,
+            answer_status: None,
+            at_error_page: false,
+            ends_connection: false,
+            carried: Vec::new(),
+            kept_body: None,
+            body_is_gone: false,
             body: BodyReader::Done,
             body_length: 0,
             consumed: 0,
@@ -263,7 +287,10 @@ impl Exchange {
         self.request_length = self.request.head_len as u64;
         let ended = match self.find(servers) {
             Ok(()) => self.serve(client).await,
-            Err(status) => Ended::Reply(self.refuse(status)),
+            Err(status) => {
+                let reply = self.refuse(status);
+                self.serve_from(client, Err(reply.into())).await
+            }
         };
         self.finish(client, ended).await
     }
@@ -307,7 +334,8 @@ impl Exchange {
         self.consumed = self.request.buffer.len();
         let mut reply = self.refuse(status);
         reply.close = true;
-        self.finish(client, Ended::Reply(reply)).await
+        let ended = self.serve_from(client, Err(reply.into())).await;
+        self.finish(client, ended).await
     }
 
     /// Nothing is known of where the request wants to go: the default server answers for it.
@@ -320,7 +348,7 @@ impl Exchange {
         let after = match ended {
             Ended::Reply(reply) => respond::send(client, self, reply).await,
             Ended::Sent(after) => after,
-            Ended::Broken => After::Close,
+            Ended::Broken | Ended::Moved | Ended::Elsewhere(_) => After::Close,
         };
         // Before the log line, as nginx.
         self.passed.leave();
@@ -400,6 +428,9 @@ impl Exchange {
             }
         }
         self.keep_groups();
+        if self.location.internal && !self.internal {
+            return Err(404);
+        }
         let limit = self.location.client_max_body_size;
         if let RequestBody::Length(length) = self.request.framing
             && limit != 0
@@ -411,25 +442,47 @@ impl Exchange {
         Ok(())
     }
 
-    /// Rules and location, then content; over again when an index file takes the request over.
+    /// Rules and location, then content; over again when the answer is to be had elsewhere.
     pub(crate) async fn serve(&mut self, client: &mut Client) -> Ended {
+        let routed = rewrite::route(self).await;
+        self.serve_from(client, routed).await
+    }
+
+    async fn serve_from(&mut self, client: &mut Client, mut routed: Result<(), Box<Reply>>) -> Ended {
         loop {
-            if let Err(reply) = rewrite::route(self).await {
-                return Ended::Reply(*reply);
-            }
-            let location = self.location.clone();
-            if let Some(gates) = &location.gates
-                && let Err(stop) = Box::pin(phase::enter(client, self, gates)).await
-            {
-                return self.stop(&stop);
-            }
-            match &location.content {
-                Content::Static => match content::serve(self).await {
-                    Served::Reply(reply) => return Ended::Reply(reply),
-                    Served::Moved => {}
+            let ended = match routed {
+                Ok(()) => self.content(client).await,
+                Err(reply) => Ended::Reply(*reply),
+            };
+            let to = match ended {
+                Ended::Moved => {
+                    routed = rewrite::route(self).await;
+                    continue;
+                }
+                Ended::Elsewhere(to) => to,
+                Ended::Reply(reply) => match content::page_for(self, reply) {
+                    Ok(to) => to,
+                    Err(reply) => return Ended::Reply(reply),
                 },
-                Content::Proxy(settings) => return proxy::run(client, self, settings).await,
-            }
+                sent => return sent,
+            };
+            routed = Box::pin(content::go_to(self, &to)).await;
+        }
+    }
+
+    async fn content(&mut self, client: &mut Client) -> Ended {
+        let location = self.location.clone();
+        if let Some(gates) = &location.gates
+            && let Err(stop) = Box::pin(phase::enter(client, self, gates)).await
+        {
+            return self.stop(&stop);
+        }
+        match &location.content {
+            Content::Static => match content::serve(self).await {
+                Served::Reply(reply) => Ended::Reply(reply),
+                Served::Moved => Ended::Moved,
+            },
+            Content::Proxy(settings) => proxy::run(client, self, settings).await,
         }
     }
 
@@ -446,6 +499,10 @@ impl Exchange {
     /// Counts one more search of a location; false when it is one too many.
     pub(crate) fn may_move(&mut self) -> bool {
         self.moves = self.moves.saturating_add(1);
+        self.moves <= MOST_MOVES
+    }
+
+    pub(crate) fn may_still_move(&self) -> bool {
         self.moves <= MOST_MOVES
     }
 
@@ -484,6 +541,7 @@ impl Exchange {
     pub(crate) fn may_keep_alive(&self) -> bool {
         let location = &self.location;
         self.request.wants_keepalive()
+            && !self.ends_connection
             && !location.keepalive_timeout.is_zero()
             && self.requests < location.keepalive_requests
             && tick().since(self.connection.started) < location.keepalive_time

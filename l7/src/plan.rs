@@ -123,6 +123,8 @@ pub struct Server {
     /// What answers errors before a location is known.
     pub root: Arc<Location>,
     pub(crate) locations: Level,
+    /// `location @name`, by name with its sign.
+    pub(crate) named: AHashMap<Box<str>, Arc<Location>>,
 }
 
 /// Where a path leads.
@@ -190,6 +192,10 @@ pub struct Location {
     pub(crate) gates: Option<Arc<Gates>>,
     pub(crate) referers: Option<Referers>,
     pub(crate) secure_link: secure_link::Settings,
+    pub error_pages: Arc<Vec<ErrorPage>>,
+    pub recursive_error_pages: bool,
+    /// Clients may not ask for it.
+    pub internal: bool,
     /// `limit_except`.
     pub(crate) except: Option<Except>,
 }
@@ -214,6 +220,26 @@ pub enum Content {
     /// `root`/`alias` with `index`.
     Static,
     Proxy(Box<Proxy>),
+}
+
+/// One status of an `error_page`.
+#[derive(Clone, Debug)]
+pub struct ErrorPage {
+    pub status: u16,
+    pub answer: ErrorAnswer,
+    /// A path, a named location or a URL.
+    pub to: Template<Variable>,
+}
+
+/// The status an error page goes out with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorAnswer {
+    /// That of the error.
+    Kept,
+    /// `=`: that of what serves the page.
+    Theirs,
+    /// `=200`
+    Other(u16),
 }
 
 /// `return CODE [text]`, `return CODE URL`, `return URL`.

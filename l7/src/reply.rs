@@ -15,6 +15,8 @@ pub struct Reply {
     /// Further fields, in order, after the ones above.
     pub headers: Vec<(Cow<'static, str>, Vec<u8>)>,
     pub body: Body,
+    /// The status whose built-in page it is: `error_page` may name another.
+    pub page: Option<u16>,
     /// Close the connection after it.
     pub close: bool,
 }

@@ -20,12 +20,16 @@ pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
 
 /// Sends `reply`; reads what is left of the request's body.
 pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Reply) -> After {
+    let mut reply = reply;
+    if let Some(status) = exchange.answer_status.filter(|_| reply.page.is_none()) {
+        reply.status = status;
+    }
+    reply.close |= exchange.ends_connection;
     exchange.status = reply.status;
     // As nginx: these are logged, and nobody is there who should see them.
     if matches!(reply.status, 408 | 444 | 499) {
         return After::Close;
     }
-    let mut reply = reply;
     if !early_body_is_sound(client, exchange) {
         // As nginx: a page says what it was to say and ends the connection, anything else is refused.
         reply = if reply.status < 300 { exchange.refuse(400) } else { reply };
@@ -115,7 +119,8 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     push_status_line(reply.status, out);
     push_server(exchange, out);
     push_date(out);
-    if let Some(content_type) = &reply.content_type {
+    let carried_type = carried_type(exchange).filter(|_| reply.page.is_none());
+    if let Some(content_type) = carried_type.or(reply.content_type.as_deref()) {
         push_field(b"Content-Type", content_type, out);
     }
     if reply.status != 204 && reply.status != 304 {
@@ -123,7 +128,8 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
         push_number(reply.body.len(), out);
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(modified) = reply.last_modified {
+    let dated = matches!(reply.status, 200 | 206 | 304);
+    if let Some(modified) = reply.last_modified.filter(|_| dated) {
         push_field(b"Last-Modified", &clock::http_date(modified), out);
     }
     if let Some(location) = &reply.location {
@@ -131,10 +137,23 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     }
     push_connection(exchange, keep, out);
     push_challenges(exchange, out);
+    push_carried(exchange, out);
     for (name, value) in &reply.headers {
         push_field(name.as_bytes(), value, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The type that a peer said before it sent the request elsewhere.
+pub(crate) fn carried_type(exchange: &Exchange) -> Option<&[u8]> {
+    let mut carried = exchange.carried.iter();
+    carried.find(|(name, _)| name.eq_ignore_ascii_case(b"content-type")).map(|(_, value)| &value[..])
+}
+
+pub(crate) fn push_carried(exchange: &Exchange, out: &mut Vec<u8>) {
+    for (name, value) in exchange.carried.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"content-type")) {
+        push_field(name, value, out);
+    }
 }
 
 pub(crate) fn push_server(exchange: &Exchange, out: &mut Vec<u8>) {
@@ -190,7 +209,7 @@ pub(crate) fn push_number(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// `HTTP/1.1 404 Not Found`; some statuses have no known phrase.
-fn push_status_line(status: u16, out: &mut Vec<u8>) {
+pub(crate) fn push_status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     push_number(u64::from(if status == 494 { 400 } else { status }), out);
     // The space stays without a phrase (RFC 9112 section 4).

@@ -5,6 +5,7 @@
 //! and a block copies only the part it changes.
 
 pub(crate) mod client;
+pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod heads;
 pub(crate) mod logs;
@@ -57,6 +58,7 @@ pub(crate) struct Inherited {
     pub phase: Arc<phase::Settings>,
     pub referers: referer::Settings,
     pub secure_link: secure_link::Settings,
+    pub errors: errors::Settings,
 }
 
 /// A block that holds inherited settings.
@@ -148,7 +150,7 @@ impl LocationName {
     /// Reads the words before a location's brace: `= /x`, `=/x`, `~ \.png$`, `/x`, …
     ///
     /// # Errors
-    /// An unknown modifier, a regex that does not compile, a named location.
+    /// An unknown modifier, a regex that does not compile.
     pub fn parse(given: &Given<'_>) -> Result<LocationName, Diagnostic> {
         let first = given.text(0);
         let (modifier, text) = match given.words() {
@@ -157,6 +159,7 @@ impl LocationName {
         };
         let last = given.len().saturating_sub(1);
         let kind = match modifier {
+            "" if text.starts_with('@') => Kind::Named,
             "" => Kind::Prefix,
             "=" => Kind::Exact,
             "^~" => Kind::FinalPrefix,
@@ -169,10 +172,6 @@ impl LocationName {
                 return Err(given.error(0, message).help("one of =, ~, ~* and ^~ may stand before the path"));
             }
         };
-        if modifier.is_empty() && text.starts_with('@') {
-            let message = format!("named location \"{text}\" is known to nginx, not built in fairlead yet");
-            return Err(given.error(last, message).help("nothing can reach it before error_page and try_files are"));
-        }
         Ok(LocationName { kind, text: text.into() })
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod access_log;
 mod auth;
 mod bodies;
+mod error_pages;
 mod errors;
 mod headers;
 mod keepalive;

@@ -21,9 +21,10 @@ pub fn error_page(status: u16, tokens: bool) -> Reply {
             content_type: Some(Cow::Borrowed(b"text/html")),
             body: Body::Bytes(Cow::Owned(page.into_bytes())),
             close,
+            page: Some(status),
             ..Reply::default()
         },
-        None => Reply { status: sent, close, ..Reply::default() },
+        None => Reply { status: sent, close, page: Some(status), ..Reply::default() },
     }
 }
 

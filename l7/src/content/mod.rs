@@ -3,6 +3,7 @@
 mod answer;
 mod conditional;
 mod error_page;
+mod error_redirect;
 mod path;
 mod range;
 mod redirect;
@@ -10,6 +11,7 @@ mod static_file;
 
 pub(crate) use answer::answer;
 pub use error_page::error_page;
+pub(crate) use error_redirect::{go_to, page_for, safe_uri};
 pub(crate) use path::{file_name, folder};
 pub(crate) use redirect::{add_slash, push_origin, redirect};
 pub(crate) use static_file::{Served, serve};

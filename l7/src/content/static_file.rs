@@ -116,7 +116,12 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
     let location = &exchange.location;
     let tag = location.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
     let validators = Validators { modified: about.modified, etag: tag.as_deref() };
-    let verdict = judge(&exchange.request, validators, location.if_modified_since);
+    // Conditions and ranges are about the answer 200.
+    let usual = exchange.answer_status.is_none_or(|status| status == 200);
+    let verdict = match usual {
+        true => judge(&exchange.request, validators, location.if_modified_since),
+        false => Verdict::Send,
+    };
     if verdict == Verdict::Failed {
         return error_page(412, location.server_tokens);
     }
@@ -127,6 +132,7 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
             reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
             return reply;
         }
+        _ if !usual => Part::Whole,
         _ => range::part(&exchange.request, validators, about.length, location.max_ranges),
     };
     if part == Part::None {
@@ -144,7 +150,7 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
             (start, end)
         }
         Part::Whole | Part::None => {
-            if location.max_ranges != Some(0) {
+            if usual && location.max_ranges != Some(0) {
                 reply.headers.push((Cow::Borrowed("Accept-Ranges"), b"bytes".to_vec()));
             }
             (0, about.length)

@@ -71,6 +71,8 @@ pub struct Request {
     pub expects_continue: bool,
     /// `Connection: upgrade` with an `Upgrade` field.
     pub upgrade: bool,
+    /// Whatever the request line says.
+    asks_with_get: bool,
     /// Start of the first line that is not parsed yet.
     line_start: usize,
     /// Up to where that line is known to hold no end.
@@ -141,6 +143,12 @@ impl Request {
         self.method_text = self.append(b"GET");
         self.framing = RequestBody::None;
         (self.expects_continue, self.upgrade) = (false, false);
+    }
+
+    /// The method is GET from now on; the client's body, if there is one, stays.
+    pub fn ask_with_get(&mut self) {
+        self.method = Method::Get;
+        self.asks_with_get = true;
     }
 
     /// Puts text behind the head, for something that is to be a slice of the buffer.
@@ -332,7 +340,7 @@ impl Request {
     }
 
     pub fn method_bytes(&self) -> &[u8] {
-        self.method_text.of(&self.buffer)
+        if self.asks_with_get { b"GET" } else { self.method_text.of(&self.buffer) }
     }
 
     pub fn target_bytes(&self) -> &[u8] {

@@ -10,6 +10,7 @@ use crate::route::{Kind, Level, LevelBuilder, Node};
 use crate::settings::files::compile_types;
 use crate::settings::{Inherited, LocationBlock, LocationName, ServerBlock};
 use crate::variables::referer::Referers;
+use ahash::AHashMap;
 use fairlead_conf::Diagnostic;
 use std::sync::Arc;
 
@@ -26,25 +27,15 @@ pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
         merge_slashes: block.heads.merge_slashes,
         root: Arc::new(root),
         locations: level(&block.locations, planner),
+        named: named(&block.locations, planner),
     }
 }
 
 fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
     let mut level = LevelBuilder::default();
-    for block in blocks {
+    for block in blocks.iter().filter(|block| !matches!(block.name.kind, Kind::Named)) {
         let redirects = block.pass.is_some();
-        if block.pass.is_none() {
-            for check in &block.checks {
-                let message = "\"health_check\" needs a \"proxy_pass\" in the same location";
-                planner.report(Diagnostic::error(check.span, message));
-            }
-        }
-        let content = content(block, block.pass.as_ref(), planner);
-        let compiled = Location {
-            rules: rules(&block.rules, Some(block), planner),
-            except: block.except.as_ref().map(|written| except(block, written, planner)),
-            ..location(&block.name.text, &block.inherited, content, planner)
-        };
+        let compiled = written(block, planner);
         let nested = if block.locations.is_empty() { None } else { Some(self::level(&block.locations, planner)) };
         let node = Node { location: Arc::new(compiled), nested };
         if !level.add(&block.name.text, block.name.kind.clone(), redirects, node) {
@@ -53,6 +44,34 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
         }
     }
     level.finish()
+}
+
+/// The locations that only the server itself can go to.
+fn named(blocks: &[LocationBlock], planner: &Planner<'_>) -> AHashMap<Box<str>, Arc<Location>> {
+    let mut named = AHashMap::new();
+    for block in blocks.iter().filter(|block| matches!(block.name.kind, Kind::Named)) {
+        if named.insert(block.name.text.clone(), Arc::new(written(block, planner))).is_some() {
+            let message = format!("duplicate location \"{}\"", block.name.text);
+            planner.report(Diagnostic::error(block.span, message).help("write both as one, or remove one of them"));
+        }
+    }
+    named
+}
+
+/// A location that has a block of its own.
+fn written(block: &LocationBlock, planner: &Planner<'_>) -> Location {
+    if block.pass.is_none() {
+        for check in &block.checks {
+            let message = "\"health_check\" needs a \"proxy_pass\" in the same location";
+            planner.report(Diagnostic::error(check.span, message));
+        }
+    }
+    let content = content(block, block.pass.as_ref(), planner);
+    Location {
+        rules: rules(&block.rules, Some(block), planner),
+        except: block.except.as_ref().map(|written| except(block, written, planner)),
+        ..location(&block.name.text, &block.inherited, content, planner)
+    }
 }
 
 /// The rules of a block; `outer` is the location they stand in.
@@ -106,7 +125,7 @@ fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<
 /// What `proxy_redirect default` puts in place of the URL of `proxy_pass`.
 fn location_path(name: &LocationName) -> &str {
     match name.kind {
-        Kind::Regex(_) => "",
+        Kind::Regex(_) | Kind::Named => "",
         Kind::Exact | Kind::Prefix | Kind::FinalPrefix => &name.text,
     }
 }
@@ -153,6 +172,9 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         access_logs: planner.access_logs(&inherited.access_logs, inherited.log_files),
         error_log: planner.error_log(&inherited.error_logs),
         resolver: planner.resolver(&inherited.resolver),
+        error_pages: inherited.errors.pages.clone(),
+        recursive_error_pages: inherited.errors.recursive,
+        internal: inherited.errors.internal,
         gates: planner.gates(&inherited.phase),
         referers: Referers::new(&inherited.referers),
         secure_link: inherited.secure_link.clone(),

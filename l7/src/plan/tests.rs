@@ -167,7 +167,7 @@ fn mistakes_are_told_in_nginx_s_words() {
             "server { location / { root /a; alias /b; } }",
             "\"alias\" directive is duplicate, \"root\" directive was specified earlier",
         ),
-        ("server { location @x { } }", "named location \"@x\" is known to nginx, not built in fairlead yet"),
+        ("server { location /a { location @x { } } }", "named location \"@x\" can be on the server level only"),
         (
             "server { location / { proxy_pass https://127.0.0.1; } }",
             "https to peers is known to nginx, not built in fairlead yet",

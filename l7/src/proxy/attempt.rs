@@ -4,12 +4,12 @@
 
 use crate::body::BodyError;
 use crate::client::Client;
-use crate::exchange::Exchange;
+use crate::exchange::{Ended, Exchange};
 use crate::h1::{Method, Response};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, ToClient, Transfer};
-use crate::proxy::{Proxy, response};
+use crate::proxy::{Proxy, instead, response};
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, NotConnected, Origin, Stream};
@@ -42,6 +42,8 @@ pub(super) enum Started {
     Body(Transfer),
     /// 101: both sides now speak another protocol; bytes that came behind the head go first.
     Upgrade(Vec<u8>),
+    /// Nothing is: something else becomes of the request.
+    Instead(Ended),
 }
 
 pub(super) struct Attempt<'a> {
@@ -263,7 +265,10 @@ impl<'a> Attempt<'a> {
         }
         exchange.upstream_head.clear();
         exchange.upstream_head.extend_from_slice(head);
-        exchange.status = status;
+        if let Some(ended) = instead::instead(exchange, self.proxy, head) {
+            return Ok(Started::Instead(ended));
+        }
+        exchange.status = exchange.answer_status.unwrap_or(status);
         let to_client = response::to_client(exchange);
         let mut out = std::mem::take(&mut exchange.sent_head);
         out.clear();
@@ -284,7 +289,7 @@ impl<'a> Attempt<'a> {
         rest: &mut [u8],
         to_client: ToClient,
     ) -> Result<Started, Failure> {
-        if exchange.status == 101 {
+        if exchange.response.status == 101 {
             client.send(cx, [out, b"", b"", b""]).map_err(|_| Failure::ClientGone)?;
             return Ok(Started::Upgrade(rest.to_vec()));
         }

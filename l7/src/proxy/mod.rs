@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cookies;
+mod instead;
 mod names;
 mod pool;
 mod pump;
@@ -18,6 +19,7 @@ mod upgrade;
 pub use cookies::{CookieFlags, Cookies};
 pub use names::NameSet;
 pub(crate) use pool::Pool;
+pub(crate) use request::BodyFraming;
 pub(crate) use run::run;
 pub use sticky::StickyCookie;
 
@@ -71,6 +73,8 @@ pub struct Proxy {
     pub ignore_client_abort: bool,
     /// Longest response head: `proxy_buffer_size`.
     pub buffer_size: usize,
+    pub intercept_errors: bool,
+    pub ignored: Ignored,
     pub next: NextUpstream,
     /// `proxy_redirect` rules, in order; empty is `off`.
     pub redirects: Vec<Redirect>,
@@ -93,6 +97,13 @@ pub struct Redirect {
     /// `~ regex` in place of `from`: the whole value becomes `to`, with the regex's groups in it.
     pub(crate) pattern: Option<Pattern>,
     pub to: Template<Variable>,
+}
+
+/// `proxy_ignore_headers`, as far as a field has an effect at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ignored {
+    /// `X-Accel-Redirect`
+    pub redirect: bool,
 }
 
 /// `proxy_next_upstream*`.

@@ -8,7 +8,7 @@ use crate::uri::{push_escaped, push_without_controls};
 
 /// How the body reaches the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyFraming {
+pub(crate) enum BodyFraming {
     None,
     Length(u64),
     Chunked,

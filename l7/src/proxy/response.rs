@@ -5,7 +5,10 @@ use crate::h1::{Framing, Known, Version};
 use crate::proxy::Proxy;
 use crate::proxy::redirect::{self, Redirected};
 use crate::proxy::transfer::ToClient;
-use crate::respond::{push_challenges, push_connection, push_date, push_field, push_number, push_server};
+use crate::respond::{
+    carried_type, push_carried, push_challenges, push_connection, push_date, push_field, push_number, push_server,
+    push_status_line,
+};
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
@@ -13,11 +16,17 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
         return;
     }
     let response = &exchange.response;
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(response.status_line.of(bytes));
-    out.extend_from_slice(b"\r\n");
+    match exchange.answer_status {
+        Some(status) => push_status_line(status, out),
+        None => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(response.status_line.of(bytes));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
     push_own_fields(exchange, proxy, bytes, out);
-    if let Some(content_type) = response.known(Known::ContentType, bytes).filter(|_| response.status != 204) {
+    let content_type = response.known(Known::ContentType, bytes).or_else(|| carried_type(exchange));
+    if let Some(content_type) = content_type.filter(|_| response.status != 204) {
         push_field(b"Content-Type", content_type, out);
     }
     let length = match response.framing {
@@ -43,6 +52,7 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
         push_connection(exchange, to_client.keep, out);
     }
     push_challenges(exchange, out);
+    push_carried(exchange, out);
     push_sticky(exchange, proxy, out);
     push_peer_fields(exchange, proxy, bytes, (location, out));
     out.extend_from_slice(b"\r\n");

@@ -26,6 +26,11 @@ use std::time::Duration;
 
 /// Answers the exchange with what a peer says.
 pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Ended {
+    if exchange.body_is_gone && proxy.pass_request_body && proxy.body.is_none() {
+        let message = "the request body was too long to be kept for another peer (client_body_buffer_size)";
+        exchange.log(Level::Error, format_args!("{message}"));
+        return Ended::Reply(exchange.refuse(502));
+    }
     let destination = match target::find(exchange, proxy).await {
         Ok(destination) => destination,
         Err(status) => return Ended::Reply(exchange.refuse(status)),
@@ -51,6 +56,10 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         started: tick(),
     };
     let ended = run.tries(client, exchange, &initial).await;
+    if matches!(ended, Ended::Reply(_) | Ended::Elsewhere(_)) && framing != BodyFraming::None {
+        // An error page may be a peer's too.
+        exchange.kept_body = Some((initial.get(head_len..).unwrap_or_default().to_vec(), framing));
+    }
     exchange.to_peer = initial;
     ended
 }
@@ -87,6 +96,7 @@ impl Run<'_> {
                 Err(failure) => failure,
             };
             self.close_record(exchange, &attempt, failure);
+            exchange.body_is_gone |= attempt.pump.streamed;
             match failure {
                 Failure::ClientGone => {
                     lease.succeed(tick());
@@ -146,6 +156,7 @@ impl Run<'_> {
                 None => self.destination.balancer.group.name.clone(),
             },
             status: if lease.is_some() { 0 } else { 502 },
+            anew: self.tries == 0 && !exchange.attempts.is_empty(),
             started: choice.now,
             connect_time: None,
             header_time: None,
@@ -201,6 +212,15 @@ impl Run<'_> {
         lease.first_byte(since_pick(exchange));
         let mut transfer = match started {
             Started::Body(transfer) => transfer,
+            Started::Instead(ended) => {
+                lease.last_byte(since_pick(exchange));
+                record(exchange, |record| {
+                    record.response_time = Some(millis_since(record.started));
+                    record.bytes_sent = attempt.pump.sent;
+                });
+                exchange.body_is_gone |= attempt.pump.streamed;
+                return Ok(ended);
+            }
             Started::Upgrade(early) => {
                 let ended = super::upgrade::run(client, exchange, self.proxy, peer, early).await;
                 lease.last_byte(since_pick(exchange));
@@ -357,6 +377,9 @@ async fn take_body(
     if !proxy.pass_request_body {
         drop_body(client, exchange).await?;
         return Ok((Vec::new(), BodyFraming::None));
+    }
+    if let Some(kept) = exchange.kept_body.take() {
+        return Ok(kept);
     }
     if exchange.body.is_done() {
         let zero = exchange.request.known(Known::ContentLength).is_some();

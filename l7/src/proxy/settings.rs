@@ -1,5 +1,6 @@
 //! The rows of `proxy_*` and what they say, before `compile` makes a [`crate::proxy::Proxy`] of it.
 
+mod answers;
 mod compile;
 mod connect;
 mod cookies;
@@ -7,6 +8,7 @@ mod pass;
 mod redirect;
 mod rows;
 
+pub(crate) use answers::DIRECTIVES as ANSWERS;
 pub(crate) use compile::compile;
 pub(crate) use connect::{Bind, DIRECTIVES as CONNECT, Local};
 pub(crate) use cookies::DIRECTIVES as COOKIES;
@@ -14,7 +16,7 @@ pub(crate) use pass::{HealthCheck, PASS, PassTo, Url};
 pub(crate) use redirect::Rule;
 pub(crate) use rows::DIRECTIVES;
 
-use crate::proxy::{CookieFlags, Redirect};
+use crate::proxy::{CookieFlags, Ignored, Redirect};
 use crate::variables::Variable;
 use fairlead_conf::Template;
 use fairlead_core::net::Origin;
@@ -45,6 +47,8 @@ pub(crate) struct Settings {
     pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
     pub buffer_size: usize,
+    pub intercept_errors: bool,
+    pub ignored: Ignored,
     pub next: Next,
     pub tries: u32,
     pub tries_time: Duration,

@@ -20,6 +20,7 @@ pub(super) struct Destination {
 
 /// Finds the peers. A status when there are none.
 pub(super) async fn find(exchange: &mut Exchange, proxy: &Proxy) -> Result<Destination, u16> {
+    exchange.proxy_host.clear();
     let template = match &proxy.target {
         Target::Group(index) => {
             let balancer = exchange.worker.balancers.get(*index).ok_or(500u16)?.balancer();

@@ -37,6 +37,23 @@ pub(crate) async fn route(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
         exchange.location = exchange.server.root.clone();
         program::run(exchange).await?;
     }
+    search(exchange).await
+}
+
+/// The rules of a named location, where the request already is.
+pub(crate) async fn in_named(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
+    exchange.uri_changed = false;
+    if !exchange.location.rules.is_empty() {
+        program::run(exchange).await?;
+    }
+    if exchange.uri_changed {
+        count(exchange)?;
+        return search(exchange).await;
+    }
+    Ok(())
+}
+
+async fn search(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
     loop {
         exchange.uri_changed = false;
         if let Err(status) = exchange.locate() {
@@ -51,11 +68,17 @@ pub(crate) async fn route(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
         if !exchange.uri_changed {
             return Ok(());
         }
-        if !exchange.may_move() {
-            let uri = String::from_utf8_lossy(&exchange.uri);
-            let message = format_args!("rewrite or internal redirection cycle while processing \"{uri}\"");
-            exchange.log(Level::Error, message);
-            return Err(exchange.refuse(500).into());
-        }
+        count(exchange)?;
     }
+}
+
+/// Counts one more search; a reply when it is one too many.
+fn count(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
+    if exchange.may_move() {
+        return Ok(());
+    }
+    let uri = String::from_utf8_lossy(&exchange.uri);
+    let message = format_args!("rewrite or internal redirection cycle while processing \"{uri}\"");
+    exchange.log(Level::Error, message);
+    Err(exchange.refuse(500).into())
 }

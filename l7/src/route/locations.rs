@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     FinalPrefix,
     /// `~ pattern`, `~* pattern`
     Regex(Pattern),
+    /// `@name`: no path leads there.
+    Named,
 }
 
 /// One compiled location and the locations inside it.
@@ -83,6 +85,7 @@ impl LevelBuilder {
             Kind::Prefix | Kind::FinalPrefix => {
                 self.prefixes.insert(key, (matches!(kind, Kind::FinalPrefix), node)).is_none()
             }
+            Kind::Named => true,
             Kind::Regex(pattern) => {
                 self.patterns.push((pattern, node));
                 true

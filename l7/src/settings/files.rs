@@ -151,8 +151,11 @@ pub(crate) const ALIAS: &[Directive<LocationBlock>] = &[Directive {
           `/i/a.png` is the file `/data/a.png`. In a regex location it is the whole file name.",
     set: |location, given| {
         let path = folder(given)?;
+        if matches!(location.name.kind, Kind::Named) {
+            return Err(given.error(0, "the \"alias\" directive cannot be used inside the named location"));
+        }
         let replaced = match location.name.kind {
-            Kind::Regex(_) => usize::MAX,
+            Kind::Regex(_) | Kind::Named => usize::MAX,
             Kind::Exact | Kind::Prefix | Kind::FinalPrefix => location.name.text.len(),
         };
         Arc::make_mut(&mut location.inherited.files).root = Root { path, alias: Some(replaced) };

@@ -71,10 +71,14 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row!("request_filename", "The file that the path leads to.", |x, out| push(file_name(x).as_deref(), out)),
     row!("document_root", "`root` or `alias` of the location.", |x, out| push(Some(&folder(x)), out)),
-    row!("status", "Status of the response.", |x, out| match (x.status, x.request.version) {
-        (0, Version::Http09) => push(Some(b"009"), out),
-        (status, _) => push_text(format_args!("{status:03}"), out),
-    }),
+    row!(
+        "status",
+        "Status of the response.",
+        |x, out| match (x.answer_status.unwrap_or(x.status), x.request.version) {
+            (0, Version::Http09) => push(Some(b"009"), out),
+            (status, _) => push_text(format_args!("{status:03}"), out),
+        }
+    ),
     row!("bytes_sent", "Bytes sent to the client.", |x, out| push_text(x.bytes_sent, out)),
     row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_text(x.body_bytes_sent, out)),
     row!("server_name", "The first name of the server that took the request.", |x, out| push(

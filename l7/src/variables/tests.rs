@@ -110,6 +110,7 @@ fn tries_are_listed_with_commas() {
     let attempt = Attempt {
         peer: None,
         group: "backend".into(),
+        anew: false,
         status: 502,
         started: tick(),
         connect_time: None,

@@ -78,7 +78,7 @@ fn peer_name(attempt: &Attempt) -> &str {
 fn list(exchange: &Exchange, out: &mut Vec<u8>, push: impl Fn(&Attempt, &mut Vec<u8>) -> bool) -> bool {
     for (index, attempt) in exchange.attempts.iter().enumerate() {
         if index > 0 {
-            out.extend_from_slice(b", ");
+            out.extend_from_slice(if attempt.anew { b" : " } else { b", " });
         }
         if !push(attempt, out) {
             out.push(b'-');

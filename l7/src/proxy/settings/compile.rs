@@ -44,6 +44,8 @@ pub(crate) fn compile(
         allow: settings.allow.clone(),
         ignore_client_abort: settings.ignore_client_abort,
         buffer_size: settings.buffer_size,
+        intercept_errors: settings.intercept_errors,
+        ignored: settings.ignored,
         next: NextUpstream {
             error: settings.next.error,
             timeout: settings.next.timeout,

@@ -46,7 +46,7 @@ pub(crate) const PASS: &[Directive<LocationBlock>] = &[
         set: |location, given| {
             let to = parse(given)?;
             if let PassTo::Url(Url { uri: Some(_), .. }) = &to
-                && (matches!(location.name.kind, Kind::Regex(_)) || !LOCATION.contains(given.context))
+                && (matches!(location.name.kind, Kind::Regex(_) | Kind::Named) || !LOCATION.contains(given.context))
             {
                 let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside \
                                named location, or inside \"if\" statement, or inside \"limit_except\" block";

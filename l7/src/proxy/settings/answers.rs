@@ -1,0 +1,47 @@
+//! What is made of a peer's answer before the client sees any of it.
+
+use super::Settings;
+use crate::directives::ALL;
+use crate::proxy::Ignored;
+use fairlead_conf::{Args, Directive, Repeat, Value};
+
+const FIELDS: &[&str] = &[
+    "X-Accel-Redirect",
+    "X-Accel-Expires",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+    "Expires",
+    "Cache-Control",
+    "Set-Cookie",
+    "Vary",
+];
+
+pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
+    Directive {
+        name: "proxy_intercept_errors",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Whether `error_page` holds for peers' answers from 300 on too. Those of a status it does not name pass as \
+              they are.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.intercept_errors = on),
+    },
+    Directive {
+        name: "proxy_ignore_headers",
+        contexts: ALL,
+        args: Args::at_least(1, &[Value::OneOf(FIELDS)], "field ..."),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Fields of peers' answers that have no effect here. `X-Accel-Redirect` otherwise sends the request to a path \
+              or a named location, with the peer's `Content-Type`, `Content-Disposition`, `Set-Cookie`, `Cache-Control` and \
+              `Expires`. The others have no effect anyway: answers are streamed whatever `X-Accel-Buffering` says, and \
+              nothing is cached.",
+        set: |proxy, given| {
+            let redirect = given.words().iter().any(|word| word.text.eq_ignore_ascii_case("X-Accel-Redirect"));
+            proxy.ignored = Ignored { redirect };
+            Ok(())
+        },
+    },
+];
