@@ -462,7 +462,7 @@ impl Exchange {
                 Ended::Elsewhere(to) => to,
                 Ended::Reply(reply) => match content::page_for(self, reply) {
                     Ok(to) => to,
-                    Err(reply) => return Ended::Reply(reply),
+                    Err(reply) => return Ended::Reply(*reply),
                 },
                 sent => return sent,
             };

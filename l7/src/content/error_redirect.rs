@@ -14,9 +14,9 @@ use fairlead_core::log::Level;
 use std::borrow::Cow;
 
 /// Where the configuration sends an error; the reply itself where it sends it nowhere.
-pub(crate) fn page_for(exchange: &mut Exchange, reply: Reply) -> Result<Vec<u8>, Reply> {
+pub(crate) fn page_for(exchange: &mut Exchange, reply: Reply) -> Result<Vec<u8>, Box<Reply>> {
     let Some(status) = reply.page else {
-        return Err(reply);
+        return Err(reply.into());
     };
     // After some errors the connection is not to be trusted, whoever words them.
     exchange.ends_connection |= reply.close;
@@ -25,13 +25,13 @@ pub(crate) fn page_for(exchange: &mut Exchange, reply: Reply) -> Result<Vec<u8>,
     let location = exchange.location.clone();
     let found = location.error_pages.iter().find(|page| page.status == status);
     let Some(page) = found.filter(|_| !exchange.at_error_page && exchange.may_still_move()) else {
-        return Err(reply);
+        return Err(reply.into());
     };
     exchange.at_error_page = !location.recursive_error_pages;
     let mut to = Vec::new();
     exchange.render(&page.to, &mut to);
     if !matches!(to.first(), Some(b'/' | b'@')) {
-        return Err(sent_away(exchange, page, to));
+        return Err(sent_away(exchange, page, to).into());
     }
     exchange.answer_status = match page.answer {
         ErrorAnswer::Kept => Some(reply.status),

@@ -17,7 +17,7 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
     {
         if status == 401 {
             let asked = fields(exchange, head, |name| name.eq_ignore_ascii_case(b"www-authenticate"));
-            exchange.passed.challenges.extend(asked.into_iter().map(|(_, value)| value.into()));
+            exchange.passed.challenges.extend(asked.into_iter().map(|(_, value)| value));
         }
         return Some(Ended::Reply(error_page(status, exchange.location.server_tokens)));
     }
