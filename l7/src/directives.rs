@@ -7,7 +7,7 @@ use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::variables::custom::Blocks;
 use crate::variables::{referer, secure_link};
-use crate::{listen, phase, proxy};
+use crate::{filter, listen, phase, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
 use fairlead_core::{limit, log, resolver, upstream};
@@ -100,6 +100,8 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(proxy::settings::COOKIES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
         .with(settings::errors::DIRECTIVES, |scope| &mut scope.inherited().errors)
+        .with(filter::TABLES[0].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
+        .with(filter::TABLES[1].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
 }
 
 /// Documentation of every directive of the plane.
@@ -121,6 +123,7 @@ pub fn pages() -> Vec<Page> {
             .map(|page| Page { contexts: SERVER.or(LOCATION), ..page })
             .collect(),
         pages_of(rewrite::SETTINGS, "http rewrite"),
+        filter::TABLES.iter().flat_map(|(table, title)| pages_of(table, title)).collect(),
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),
         file_cache_pages(),

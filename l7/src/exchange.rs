@@ -81,6 +81,8 @@ pub struct Exchange {
     pub proxy_host: Vec<u8>,
     /// The last response head of a peer: `$upstream_http_*`.
     pub upstream_head: Vec<u8>,
+    /// Body bytes before and after gzip: `$gzip_ratio`.
+    pub gzipped: Option<(u64, u64)>,
     /// The client got all of the response.
     pub completed: bool,
     /// `$request_id`.
@@ -257,6 +259,7 @@ impl Exchange {
             proxy_host,
             upstream_head,
             to_peer,
+            gzipped: None,
             completed: false,
             id: RequestId::default(),
             pipelined: requests > 1 && !request.buffer.is_empty(),

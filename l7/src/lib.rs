@@ -8,6 +8,7 @@ mod connection;
 mod content;
 mod directives;
 mod exchange;
+mod filter;
 mod forwarded;
 #[doc(hidden)] // for the fuzzers
 pub mod h1;

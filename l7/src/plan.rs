@@ -5,6 +5,7 @@ mod groups;
 mod locations;
 mod servers;
 
+use crate::filter;
 use crate::h1::Limits;
 use crate::phase::{self, Gates};
 use crate::proxy::{Proxy, StickyCookie};
@@ -188,6 +189,8 @@ pub struct Location {
     pub access_logs: Vec<Access>,
     pub error_log: ErrorLog,
     pub resolver: Option<resolver::Settings>,
+    /// What changes responses on their way; `None` changes nothing.
+    pub(crate) filters: Option<Arc<filter::Settings>>,
     /// What those who want its content have to pass.
     pub(crate) gates: Option<Arc<Gates>>,
     pub(crate) referers: Option<Referers>,

@@ -17,6 +17,8 @@ pub struct Reply {
     pub body: Body,
     /// The status whose built-in page it is: `error_page` may name another.
     pub page: Option<u16>,
+    /// Another client may get other bytes: `gzip_vary` says so.
+    pub varies: bool,
     /// Close the connection after it.
     pub close: bool,
 }

@@ -4,6 +4,7 @@
 use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{After, Exchange};
+use crate::filter;
 use crate::h1::{Method, Version};
 use crate::phase::CHALLENGE;
 use crate::plan::Lingering;
@@ -36,14 +37,31 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
         reply.close = true;
         exchange.status = reply.status;
     }
-    let keep = !reply.close && exchange.may_keep_alive();
+    let mut keep = !reply.close && exchange.may_keep_alive();
     let mut head = std::mem::take(&mut exchange.sent_head);
     head.clear();
     if exchange.request.version != Version::Http09 {
         push_head(exchange, &reply, keep, &mut head);
     }
+    exchange.sent_head = head;
+    let chain = if client.is_muted() { None } else { filter::apply(exchange, true, &mut keep) };
+    let sent = match chain {
+        Some(chain) => filter::send(client, exchange, chain, reply.body).await,
+        None => send_plain(client, exchange, reply.body).await,
+    };
+    if !sent {
+        exchange.log(Level::Info, format_args!("client closed connection while sending response to client"));
+        return After::Close;
+    }
+    exchange.completed = true;
+    settle(client, exchange, keep).await
+}
+
+/// Head and body as they are.
+async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body) -> bool {
+    let mut head = std::mem::take(&mut exchange.sent_head);
     let body_wanted = exchange.request.method != Method::Head && !client.is_muted();
-    let sent = match reply.body {
+    let sent = match body {
         Body::File { file, start, length } if body_wanted => {
             send_file(client, exchange, &head, (file, start, start + length)).await
         }
@@ -51,12 +69,7 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
         _ => send_bytes(client, exchange, &mut head, b"").await,
     };
     exchange.sent_head = head;
-    if !sent {
-        exchange.log(Level::Info, format_args!("client closed connection while sending response to client"));
-        return After::Close;
-    }
-    exchange.completed = true;
-    settle(client, exchange, keep).await
+    sent
 }
 
 /// What becomes of the connection after a whole response.
@@ -138,6 +151,10 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     push_connection(exchange, keep, out);
     push_challenges(exchange, out);
     push_carried(exchange, out);
+    let vary = reply.varies && exchange.location.filters.as_ref().is_some_and(|filters| filters.gzip.vary);
+    if vary {
+        push_field(b"Vary", b"Accept-Encoding", out);
+    }
     for (name, value) in &reply.headers {
         push_field(name.as_bytes(), value, out);
     }
@@ -306,29 +323,30 @@ async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], pa
     let (mut file, mut at, end) = part;
     let mut head = Some(head);
     loop {
-        let want = FILE_STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(FILE_STEP));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut step = vec![0; want];
-            let read = file.read_at(&mut step, at);
-            (file, step, read)
-        });
-        let Ok((returned, step, Ok(read))) = read.await else {
-            return false;
-        };
+        let Some((returned, step)) = read_step(file, at, end).await else { return false };
         file = returned;
-        if read == 0 && want > 0 {
-            return false;
-        }
-        let step = step.get(..read).unwrap_or_default();
         let first = head.take().unwrap_or_default();
-        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [first, step, b"", b""])));
+        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [first, &step, b"", b""])));
         if sent.await.is_err() || !flush(client, exchange).await {
             return false;
         }
-        at += read as u64;
-        exchange.body_bytes_sent += read as u64;
+        at += step.len() as u64;
+        exchange.body_bytes_sent += step.len() as u64;
         if at >= end {
             return true;
         }
     }
+}
+
+/// Reads on from `at`; `None` when that failed, or the file has become shorter.
+pub(crate) async fn read_step(file: File, at: u64, end: u64) -> Option<(File, Vec<u8>)> {
+    let want = FILE_STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(FILE_STEP));
+    let read = tokio::task::spawn_blocking(move || {
+        let mut step = vec![0; want];
+        let read = file.read_at(&mut step, at);
+        (file, step, read)
+    });
+    let (file, mut step, read) = read.await.ok()?;
+    step.truncate(read.ok()?);
+    (!step.is_empty() || want == 0).then_some((file, step))
 }

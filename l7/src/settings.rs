@@ -11,6 +11,7 @@ pub(crate) mod heads;
 pub(crate) mod logs;
 pub(crate) mod names;
 
+use crate::filter;
 use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
 use crate::variables::custom::Blocks;
@@ -54,11 +55,19 @@ pub(crate) struct Inherited {
     pub error_logs: Arc<ErrorLogs>,
     pub resolver: Arc<ResolverSettings>,
     pub proxy: Arc<proxy::settings::Settings>,
+    pub filters: Arc<filter::Settings>,
     pub rewrite: rewrite::Settings,
     pub phase: Arc<phase::Settings>,
     pub referers: referer::Settings,
     pub secure_link: secure_link::Settings,
     pub errors: errors::Settings,
+}
+
+impl Inherited {
+    /// As a block inside this one begins.
+    fn inside(&self) -> Inherited {
+        Inherited { filters: self.filters.inside(), ..self.clone() }
+    }
 }
 
 /// A block that holds inherited settings.
@@ -88,7 +97,7 @@ impl ServerBlock {
     pub fn new(http: &Http, span: Span) -> ServerBlock {
         ServerBlock {
             span,
-            inherited: http.inherited.clone(),
+            inherited: http.inherited.inside(),
             heads: http.heads,
             listens: Vec::new(),
             names: Vec::new(),
@@ -122,7 +131,7 @@ impl LocationBlock {
         LocationBlock {
             span: given.statement.name.span,
             name,
-            inherited: outer.clone(),
+            inherited: outer.inside(),
             rules: Rules::default(),
             pass: None,
             checks: Vec::new(),

@@ -74,7 +74,6 @@ const NOT_BUILT: &[&str] = &[
     "proxy_add_via",
     "date_local",
     "date_gmt",
-    "gzip_ratio",
     "modern_browser",
     "ancient_browser",
     "msie",

@@ -9,6 +9,7 @@ mod access;
 mod answers;
 mod differences;
 mod files;
+mod filters;
 mod http;
 mod limits;
 mod pair;

@@ -173,6 +173,13 @@ fn talk(address: SocketAddr, case: &Case, head: bool) -> Result<Vec<u8>, (String
     }
 }
 
+/// As `gzip` writes it.
+pub fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(bytes).expect("memory takes all");
+    packer.finish().expect("memory takes all")
+}
+
 /// What both serve from a folder: the same files, with the same times.
 fn files() -> Directory {
     let files = Directory::new();
@@ -187,7 +194,11 @@ fn files() -> Directory {
     files.write("UPPER.TXT", "upper\n");
     files.write("private/users", "#joe:{PLAIN}secret\njoe:{PLAIN}secret\nann:{PLAIN}a:b\nempty:{PLAIN}\n");
     files.write("big.bin", (0..200_000_u32).map(|number| (number % 251) as u8).collect::<Vec<u8>>());
-    for name in ["index.html", "letters.txt", "empty.txt", "folder/index.html", "big.bin"] {
+    files.write("stored.txt", "the file itself\n");
+    files.write("stored.txt.gz", packed(b"the packed file\n"));
+    for name in
+        ["stored.txt", "stored.txt.gz", "index.html", "letters.txt", "empty.txt", "folder/index.html", "big.bin"]
+    {
         let file = std::fs::File::options().write(true).open(files.join(name)).expect("it was just written");
         let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         file.set_modified(day).expect("a file's time can be set");

@@ -2,6 +2,7 @@
 //! what may differ (names, clocks, ports, multipart boundaries) replaced.
 
 use std::fmt::Write;
+use std::io::Read;
 use std::net::SocketAddr;
 
 /// Whose words are replaced.
@@ -61,7 +62,7 @@ pub fn show(side: &Side, bytes: &[u8]) -> String {
 fn next_answer(side: &Side, bytes: &[u8], head: bool) -> Option<Answer> {
     let (first, after) = split_head(bytes)?;
     let length = body_length(first, after, head).unwrap_or(after.len());
-    let body = without_name(side, &dechunked(first, &after[..length]));
+    let body = without_name(side, &decoded(first, dechunked(first, &after[..length])));
     // A page's length differs with its server's name, in an answer to HEAD too.
     let is_page = body.windows(16).any(|window| window == b"<hr><center>NAME")
         || (head && first.as_bytes().get(9) >= Some(&b'3'));
@@ -151,6 +152,18 @@ fn dechunked(head: &str, body: &[u8]) -> Vec<u8> {
     data
 }
 
+/// The body out of gzip, if it is: how well it is packed is nobody's promise either.
+fn decoded(head: &str, body: Vec<u8>) -> Vec<u8> {
+    if field(head, "content-encoding") != Some("gzip") {
+        return body;
+    }
+    let mut data = Vec::new();
+    match flate2::read::MultiGzDecoder::new(&*body).read_to_end(&mut data) {
+        Ok(_) => data,
+        Err(_) => body,
+    }
+}
+
 /// An error page without the name of its server.
 fn without_name(side: &Side, body: &[u8]) -> Vec<u8> {
     let open = [b"<hr><center>", side.name.as_bytes()].concat();
@@ -164,6 +177,8 @@ fn without_name(side: &Side, body: &[u8]) -> Vec<u8> {
 fn normal_field(side: &Side, line: &str, is_page: bool) -> String {
     let (name, value) = line.split_once(": ").unwrap_or((line, ""));
     match name {
+        // A time from now on; the far past and the far future stay.
+        "Expires" if is_date(value) && !value.contains(" 1970 ") && !value.contains(" 2037 ") => "Expires: SOON".into(),
         "Date" if is_date(value) => "Date: NOW".into(),
         "Server" if value == side.name => "Server: NAME".into(),
         "Server" if value.starts_with(side.name) => "Server: NAME/VERSION".into(),

@@ -7,10 +7,12 @@ use fairlead_harness::Setup;
 
 mod access;
 mod access_log;
+mod added_headers;
 mod auth;
 mod bodies;
 mod error_pages;
 mod errors;
+mod gzip;
 mod headers;
 mod keepalive;
 mod limit_conn;

@@ -68,7 +68,7 @@ fn matches_list(list: &[u8], etag: Option<&[u8]>, weak: bool) -> bool {
 }
 
 /// Seconds since 1970 of an HTTP date.
-pub(super) fn date(text: &[u8]) -> Option<u64> {
+pub(crate) fn date(text: &[u8]) -> Option<u64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
     time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }

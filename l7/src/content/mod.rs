@@ -10,6 +10,7 @@ mod redirect;
 mod static_file;
 
 pub(crate) use answer::answer;
+pub(crate) use conditional::date as http_date;
 pub use error_page::error_page;
 pub(crate) use error_redirect::{go_to, page_for, safe_uri};
 pub(crate) use path::{file_name, folder};

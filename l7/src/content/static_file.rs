@@ -46,14 +46,20 @@ pub(crate) async fn serve(exchange: &mut Exchange) -> Served {
         return index(exchange, name).await;
     }
     let path = PathBuf::from(OsString::from_vec(name));
+    let get = exchange.request.method != Method::Post;
+    let stored = exchange.location.filters.as_ref().filter(|_| get).and_then(|filters| filters.wants_stored(exchange));
     let opened = tokio::task::spawn_blocking(move || {
-        let opened = open(&path);
-        (path, opened)
+        let compressed = stored.and_then(|_| open_compressed(&path));
+        let varies = compressed.is_some();
+        let compressed = compressed.filter(|_| stored == Some(true));
+        let opened = compressed.map_or_else(|| open(&path), Ok);
+        (path, opened, varies)
     });
-    let Ok((path, opened)) = opened.await else { return error(exchange, 500) };
+    let Ok((path, opened, varies)) = opened.await else { return error(exchange, 500) };
     match opened {
-        Ok(Opened::File(file, about)) if exchange.request.method != Method::Post => {
-            Served::Reply(file_reply(exchange, file, about))
+        Ok(Opened::File(file, about)) if get => {
+            let varies = varies && exchange.location.filters.as_ref().is_some_and(|filters| !filters.always_stored());
+            Served::Reply(Reply { varies, ..file_reply(exchange, file, about) })
         }
         Ok(Opened::File(..)) => error(exchange, 405),
         Ok(Opened::Folder) => Served::Reply(add_slash(exchange)),
@@ -80,6 +86,18 @@ enum Opened {
 struct About {
     length: u64,
     modified: u64,
+    /// What `gzip_static` found.
+    compressed: bool,
+}
+
+/// The file beside this one with `.gz` behind its name, if it is one.
+fn open_compressed(path: &Path) -> Option<Opened> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    match open(Path::new(&name)) {
+        Ok(Opened::File(file, about)) => Some(Opened::File(file, About { compressed: true, ..about })),
+        _ => None,
+    }
 }
 
 fn open(path: &Path) -> io::Result<Opened> {
@@ -94,7 +112,7 @@ fn open(path: &Path) -> io::Result<Opened> {
         return Ok(Opened::Other);
     }
     let modified = u64::try_from(metadata.mtime()).unwrap_or(0);
-    Ok(Opened::File(file, About { length: metadata.len(), modified }))
+    Ok(Opened::File(file, About { length: metadata.len(), modified, compressed: false }))
 }
 
 /// Logs why a file did not open, in nginx's words, and says what to answer.
@@ -126,13 +144,20 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
         return error_page(412, location.server_tokens);
     }
     let mut reply = Reply { status: 200, last_modified: Some(about.modified), ..Reply::default() };
+    let content_type = content_type(exchange);
+    let ranges = usual
+        && !about.compressed
+        && !location
+            .filters
+            .as_ref()
+            .is_some_and(|filters| filters.changes_file(exchange, &content_type, about.length));
     let part = match verdict {
         Verdict::NotModified => {
             reply.status = 304;
             reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
             return reply;
         }
-        _ if !usual => Part::Whole,
+        _ if !ranges => Part::Whole,
         _ => range::part(&exchange.request, validators, about.length, location.max_ranges),
     };
     if part == Part::None {
@@ -140,8 +165,11 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
         reply.headers.push((Cow::Borrowed("Content-Range"), format!("bytes */{}", about.length).into_bytes()));
         return reply;
     }
-    reply.content_type = Some(content_type(exchange));
+    reply.content_type = Some(content_type);
     reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
+    if about.compressed {
+        reply.headers.push((Cow::Borrowed("Content-Encoding"), b"gzip".to_vec()));
+    }
     let (start, end) = match part {
         Part::Range(start, end) => {
             reply.status = 206;
@@ -150,7 +178,7 @@ fn file_reply(exchange: &Exchange, file: File, about: About) -> Reply {
             (start, end)
         }
         Part::Whole | Part::None => {
-            if usual && location.max_ranges != Some(0) {
+            if ranges && location.max_ranges != Some(0) {
                 reply.headers.push((Cow::Borrowed("Accept-Ranges"), b"bytes".to_vec()));
             }
             (0, about.length)

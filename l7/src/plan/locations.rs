@@ -179,6 +179,7 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         referers: Referers::new(&inherited.referers),
         secure_link: inherited.secure_link.clone(),
         except: None,
+        filters: inherited.filters.compile(),
     }
 }
 

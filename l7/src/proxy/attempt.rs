@@ -5,10 +5,11 @@
 use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{Ended, Exchange};
+use crate::filter;
 use crate::h1::{Method, Response};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
-use crate::proxy::transfer::{Cut, ToClient, Transfer};
+use crate::proxy::transfer::{Cut, Transfer};
 use crate::proxy::{Proxy, instead, response};
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
@@ -269,12 +270,17 @@ impl<'a> Attempt<'a> {
             return Ok(Started::Instead(ended));
         }
         exchange.status = exchange.answer_status.unwrap_or(status);
-        let to_client = response::to_client(exchange);
+        let mut to_client = response::to_client(exchange);
         let mut out = std::mem::take(&mut exchange.sent_head);
         out.clear();
         response::push_head(exchange, self.proxy, head, &to_client, &mut out);
+        exchange.sent_head = out;
+        let muted = client.is_muted();
+        let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
+        let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
-        let started = self.send_head(cx, client, exchange, &out, rest, to_client);
+        let transfer = Transfer::new(exchange.response.framing, to_client, chain);
+        let started = self.send_head(cx, client, exchange, &out, rest, transfer);
         out.truncate(head_len);
         exchange.sent_head = out;
         started
@@ -287,13 +293,12 @@ impl<'a> Attempt<'a> {
         exchange: &mut Exchange,
         out: &[u8],
         rest: &mut [u8],
-        to_client: ToClient,
+        mut transfer: Transfer,
     ) -> Result<Started, Failure> {
         if exchange.response.status == 101 {
             client.send(cx, [out, b"", b"", b""]).map_err(|_| Failure::ClientGone)?;
             return Ok(Started::Upgrade(rest.to_vec()));
         }
-        let mut transfer = Transfer::new(exchange.response.framing, to_client);
         let extra = transfer.pass(cx, client, out, rest).map_err(|cut| match cut {
             Cut::PeerBroken => Failure::InvalidHeader,
             _ => Failure::ClientGone,

@@ -233,6 +233,7 @@ impl Run<'_> {
             record.bytes_sent = attempt.pump.sent;
             record.response_length = transfer.received;
         });
+        exchange.gzipped = transfer.gzipped();
         lease.peer.state.bytes_sent.add(attempt.pump.sent);
         lease.peer.state.bytes_received.add(transfer.received);
         exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
@@ -494,6 +495,7 @@ fn log_cut(exchange: &Exchange, cut: &Cut) {
         Cut::PeerBroken => {
             exchange.log(Level::Error, format_args!("upstream sent invalid chunked response while reading upstream"))
         }
+        Cut::Unfiltered(why) => exchange.log(Level::Error, format_args!("{why} while sending to client")),
         Cut::ClientGone => exchange.log(Level::Info, format_args!("client closed connection while sending to client")),
         Cut::ClientTimedOut => exchange
             .log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending to client")),

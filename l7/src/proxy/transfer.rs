@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::exchange::Exchange;
+use crate::filter::{Broken, Chain};
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
 use crate::proxy::attempt::Attempt;
 use crate::proxy::pool::PeerConnection;
@@ -28,6 +29,8 @@ pub(super) struct Transfer {
     pub to_client: ToClient,
     /// Body bytes from the peer so far.
     pub received: u64,
+    /// What changes the body on its way.
+    chain: Option<Box<Chain>>,
 }
 
 enum FromPeer {
@@ -46,21 +49,33 @@ pub(super) enum Cut {
     PeerBroken,
     ClientGone,
     ClientTimedOut,
+    /// A filter could not make sense of the body.
+    Unfiltered(&'static str),
 }
 
 impl Transfer {
-    pub fn new(framing: Framing, to_client: ToClient) -> Transfer {
+    pub fn new(framing: Framing, to_client: ToClient, chain: Option<Box<Chain>>) -> Transfer {
         let from_peer = match framing {
             Framing::None | Framing::Length(0) => FromPeer::Done,
             Framing::Length(length) => FromPeer::Length(length),
             Framing::Chunked => FromPeer::Chunked(Chunked::default()),
             Framing::UntilClose => FromPeer::UntilClose,
         };
-        Transfer { from_peer, to_client, received: 0 }
+        Transfer { from_peer, to_client, received: 0, chain }
     }
 
+    /// All has come from the peer, and went on.
     pub fn is_done(&self) -> bool {
+        self.is_read() && self.chain.as_ref().is_none_or(|chain| chain.is_done())
+    }
+
+    fn is_read(&self) -> bool {
         matches!(self.from_peer, FromPeer::Done)
+    }
+
+    /// `$gzip_ratio`.
+    pub fn gzipped(&self) -> Option<(u64, u64)> {
+        self.chain.as_ref().and_then(|chain| chain.gzipped())
     }
 
     /// Takes what the peer sent, which is at the front of `bytes`, and sends it on behind `head`.
@@ -75,6 +90,11 @@ impl Transfer {
         let (len, extra) = self.take(bytes)?;
         let body = bytes.get(..len).unwrap_or_default();
         self.received += len as u64;
+        if let Some(chain) = &mut self.chain {
+            chain.feed(body);
+            client.send(cx, [head, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
+            return Ok(extra);
+        }
         self.send(cx, client, head, body).map_err(|_| Cut::ClientGone)?;
         Ok(extra)
     }
@@ -84,7 +104,7 @@ impl Transfer {
             return client.send(cx, [head, body, b"", b""]);
         }
         let mut size = Vec::with_capacity(20);
-        let tail: &[u8] = match (body.is_empty(), self.is_done()) {
+        let tail: &[u8] = match (body.is_empty(), self.is_read()) {
             (true, true) => b"0\r\n\r\n",
             (true, false) => b"",
             (false, true) => b"\r\n0\r\n\r\n",
@@ -164,8 +184,12 @@ impl Transfer {
                 if client.is_muted() && self.received > MOST_UNHEARD {
                     return Poll::Ready(Ok(false));
                 }
+                if self.filter(cx, client, exchange)? {
+                    continue;
+                }
                 match self.poll_step(cx, client, peer, exchange) {
                     Poll::Ready(step) => extra |= step?,
+                    Poll::Pending if self.flush(cx, client, exchange)? => {}
                     Poll::Pending => {
                         waits.begin(Waits::Peer(self.received), client, attempt.proxy.read_timeout);
                         return client.deadline.poll(cx).map(|_| Err(Cut::PeerTimedOut));
@@ -174,6 +198,34 @@ impl Transfer {
             }
         })
         .await
+    }
+
+    /// Sends the next piece that filters have; false when they wait for more from the peer.
+    fn filter(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> Result<bool, Cut> {
+        let read = self.is_read();
+        let Some(chain) = &mut self.chain else { return Ok(false) };
+        if read {
+            chain.end();
+        }
+        if chain.is_idle() {
+            return Ok(false);
+        }
+        let mut piece = Vec::new();
+        chain.take(exchange, &mut piece).map_err(|Broken(why)| Cut::Unfiltered(why))?;
+        client.send(cx, [&piece, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
+        Ok(true)
+    }
+
+    /// Sends what filters hold back while the peer has nothing more; false when that is nothing.
+    fn flush(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> Result<bool, Cut> {
+        let Some(chain) = &mut self.chain else { return Ok(false) };
+        let mut piece = Vec::new();
+        chain.flush(exchange, &mut piece).map_err(|Broken(why)| Cut::Unfiltered(why))?;
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        client.send(cx, [&piece, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
+        Ok(true)
     }
 
     fn poll_step(
@@ -201,6 +253,9 @@ impl Transfer {
             return Err(Cut::PeerClosed);
         }
         self.from_peer = FromPeer::Done;
+        if self.chain.is_some() {
+            return Ok(());
+        }
         self.send(cx, client, b"", b"").map_err(|_| Cut::ClientGone)
     }
 }

@@ -81,6 +81,14 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row!("bytes_sent", "Bytes sent to the client.", |x, out| push_text(x.bytes_sent, out)),
     row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_text(x.body_bytes_sent, out)),
+    row!("gzip_ratio", "How many times smaller gzip made the body, with two decimals.", |x, out| match x.gzipped {
+        Some((before, after)) if after > 0 => {
+            // As nginx: rounded by the third decimal.
+            let hundredths = (before.saturating_mul(1000) / after + 5) / 10;
+            push_text(format_args!("{}.{:02}", hundredths / 100, hundredths % 100), out)
+        }
+        _ => false,
+    }),
     row!("server_name", "The first name of the server that took the request.", |x, out| push(
         Some(x.server.name.as_bytes()),
         out

@@ -1,0 +1,200 @@
+//! What becomes of a body between where it comes from and the client, a piece at a time.
+//!
+//! Whoever sends a filtered body feeds the chain what came, and takes pieces from it until it has
+//! no more; only then it reads on. So a slow client holds one piece, whatever the body unpacks to.
+
+use super::Settings;
+use super::compress::Gzip;
+use super::gunzip::Gunzip;
+use super::headers;
+use crate::exchange::Exchange;
+use crate::h1::push_chunk_size;
+use std::sync::Arc;
+
+/// A body that cannot be filtered; nginx's words for its error log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken(pub &'static str);
+
+/// What follows a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Not,
+    /// Nothing for now: the client should have all there is.
+    Flush,
+    Last,
+}
+
+pub(super) enum Step {
+    Gzip(Gzip),
+}
+
+impl Step {
+    fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
+        match self {
+            Step::Gzip(gzip) => gzip.write(bytes, end, out),
+        }
+    }
+}
+
+/// The filters of one response.
+pub(crate) struct Chain {
+    settings: Arc<Settings>,
+    gunzip: Option<Gunzip>,
+    steps: Vec<Step>,
+    /// What came and was not filtered yet, from `at` on.
+    input: Vec<u8>,
+    at: usize,
+    state: State,
+    /// Something went in since the last flush.
+    unflushed: bool,
+    spare: Vec<u8>,
+    chunked: bool,
+    trailers: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// All has come.
+    Ended,
+    /// The last piece has been taken.
+    Done,
+}
+
+/// What a piece has about at most; a replacement may be longer.
+const PIECE: usize = 16 << 10;
+
+impl Chain {
+    pub(super) fn new(settings: Arc<Settings>) -> Chain {
+        Chain {
+            settings,
+            gunzip: None,
+            steps: Vec::new(),
+            input: Vec::new(),
+            at: 0,
+            state: State::Open,
+            unflushed: false,
+            spare: Vec::new(),
+            chunked: false,
+            trailers: false,
+        }
+    }
+
+    pub(super) fn unpack(&mut self) {
+        self.gunzip = Some(Gunzip::default());
+    }
+
+    pub(super) fn add(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// The client gets chunks, with trailers behind them.
+    pub(super) fn frame(&mut self, chunked: bool, trailers: bool) {
+        self.chunked = chunked;
+        self.trailers = trailers;
+    }
+
+    /// Body bytes came.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.at >= self.input.len() {
+            self.input.clear();
+            self.at = 0;
+        }
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// No more will come.
+    pub fn end(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Ended;
+        }
+    }
+
+    /// There is nothing to take before more is fed.
+    pub fn is_idle(&self) -> bool {
+        match self.state {
+            State::Open => self.at >= self.input.len() && !self.gunzip.as_ref().is_some_and(Gunzip::has_more),
+            State::Ended => false,
+            State::Done => true,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// The next piece in the client's framing, appended to `out`; it may be empty.
+    pub fn take(&mut self, exchange: &Exchange, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let mut piece = Vec::new();
+        let end = self.unpack_piece(&mut piece)?;
+        self.unflushed |= !piece.is_empty();
+        self.push(piece, end, exchange, out)
+    }
+
+    /// What the filters hold back and can give: the peer has nothing more for now.
+    pub fn flush(&mut self, exchange: &Exchange, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if !self.unflushed || self.state != State::Open {
+            return Ok(());
+        }
+        self.unflushed = false;
+        self.push(Vec::new(), End::Flush, exchange, out)
+    }
+
+    fn push(&mut self, mut piece: Vec<u8>, end: End, exchange: &Exchange, out: &mut Vec<u8>) -> Result<(), Broken> {
+        for step in &mut self.steps {
+            self.spare.clear();
+            step.write(&piece, end, &mut self.spare)?;
+            std::mem::swap(&mut piece, &mut self.spare);
+        }
+        if self.chunked && !piece.is_empty() {
+            push_chunk_size(piece.len(), out);
+        }
+        out.extend_from_slice(&piece);
+        if self.chunked && !piece.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+        if end == End::Last {
+            self.state = State::Done;
+            self.finish(exchange, out);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        if self.chunked {
+            out.extend_from_slice(b"0\r\n");
+            if self.trailers {
+                headers::push_trailers(&self.settings, exchange, out);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// A piece of what came, unpacked; says whether it is the last one.
+    fn unpack_piece(&mut self, piece: &mut Vec<u8>) -> Result<End, Broken> {
+        let waiting = self.input.get(self.at..).unwrap_or_default();
+        let Some(gunzip) = &mut self.gunzip else {
+            let length = waiting.len().min(PIECE);
+            piece.extend_from_slice(waiting.get(..length).unwrap_or_default());
+            self.at += length;
+            let last = self.state == State::Ended && self.at >= self.input.len();
+            return Ok(if last { End::Last } else { End::Not });
+        };
+        let taken = gunzip.step(waiting, piece)?;
+        self.at += taken;
+        if taken > 0 || !piece.is_empty() {
+            return Ok(End::Not);
+        }
+        match (waiting.is_empty(), self.state == State::Ended, gunzip.is_whole()) {
+            (false, _, _) => Err(Broken("inflate() made no progress")),
+            (true, true, false) => Err(Broken("inflate() ended in the middle of the stream")),
+            (true, true, true) => Ok(End::Last),
+            (true, false, _) => Ok(End::Not),
+        }
+    }
+
+    /// `$gzip_ratio`: bytes before and after, if they were compressed here.
+    pub fn gzipped(&self) -> Option<(u64, u64)> {
+        self.steps.iter().map(|Step::Gzip(gzip)| gzip.totals()).next()
+    }
+}

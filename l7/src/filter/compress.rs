@@ -1,0 +1,50 @@
+//! A body on its way into gzip. Holds what the compressor holds, and nothing else.
+
+use super::chain::{Broken, End};
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+pub(super) struct Gzip {
+    stream: Compress,
+}
+
+const MOST_BITS: u8 = 15;
+const LEAST_BITS: u8 = 9;
+
+impl Gzip {
+    /// A body whose length is known needs no window beyond it.
+    pub fn new(level: u32, length: Option<u64>) -> Gzip {
+        let mut bits = MOST_BITS;
+        while bits > LEAST_BITS && length.is_some_and(|length| length < 1 << (bits - 1)) {
+            bits -= 1;
+        }
+        Gzip { stream: Compress::new_gzip(Compression::new(level), bits) }
+    }
+
+    /// Bytes before and after.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.stream.total_in(), self.stream.total_out())
+    }
+
+    pub fn write(&mut self, mut bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let flush = match end {
+            End::Not => FlushCompress::None,
+            End::Flush => FlushCompress::Sync,
+            End::Last => FlushCompress::Finish,
+        };
+        loop {
+            out.reserve((bytes.len() / 2).clamp(256, 16 << 10));
+            let (taken, made) = self.totals();
+            let status = self.stream.compress_vec(bytes, out, flush).map_err(|_| Broken("deflate() failed"))?;
+            let (now_taken, now_made) = self.totals();
+            bytes = usize::try_from(now_taken - taken).ok().and_then(|taken| bytes.get(taken..)).unwrap_or_default();
+            let full = out.len() == out.capacity();
+            match status {
+                Status::StreamEnd => return Ok(()),
+                _ if !bytes.is_empty() || full => {}
+                _ if end == End::Last && now_made > made => {}
+                _ if end == End::Last => return Err(Broken("deflate() failed")),
+                _ => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What changes a response between its content and the client: fields that are added, bodies that are
+//! unpacked, rewritten and compressed, in nginx's order.
+//!
+//! [`apply`] is called once the head has been written, by `respond` and by `proxy`: it edits the text in
+//! `sent_head`, and gives a [`Chain`] when the body has to go through one. A location without filters has
+//! none, and its bodies are never looked at. HTTP/0.9 has no heads, and no filters.
+
+mod accept;
+mod chain;
+mod compress;
+mod gunzip;
+mod gzip;
+mod head;
+mod headers;
+mod send;
+mod types;
+
+pub(crate) use chain::{Broken, Chain};
+pub(crate) use gzip::Stored;
+pub(crate) use head::push_vary;
+pub(crate) use send::send;
+
+use crate::exchange::Exchange;
+use crate::h1::{Method, Version, parse_decimal};
+use chain::Step;
+use fairlead_conf::Directive;
+use gzip::Answer;
+use std::sync::Arc;
+
+/// What a block says of responses, inherited.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    headers: headers::Fields,
+    trailers: headers::Fields,
+    expires: headers::Expires,
+    pub gzip: gzip::Settings,
+}
+
+/// The tables, each with its title in the reference.
+pub(crate) const TABLES: [(&[Directive<Settings>], &str); 2] =
+    [(headers::DIRECTIVES, "http headers"), (gzip::DIRECTIVES, "http gzip")];
+
+impl Settings {
+    /// As a block inside this one begins.
+    pub fn inside(self: &Arc<Settings>) -> Arc<Settings> {
+        if self.headers.is_settled() && self.trailers.is_settled() {
+            return self.clone();
+        }
+        let (headers, trailers) = (self.headers.inside(), self.trailers.inside());
+        Arc::new(Settings { headers, trailers, ..Settings::clone(self) })
+    }
+
+    /// What a location serves by; `None` when it leaves every response alone.
+    pub fn compile(self: &Arc<Settings>) -> Option<Arc<Settings>> {
+        let settled = self.inside();
+        let idle = settled.headers.is_empty()
+            && settled.trailers.is_empty()
+            && matches!(settled.expires, headers::Expires::Off)
+            && !settled.gzip.on
+            && !settled.gzip.gunzip
+            && settled.gzip.stored == Stored::Off;
+        (!idle).then_some(settled)
+    }
+
+    /// A file of this type and length is sent as other bytes than its own: no range of it can be.
+    pub fn changes_file(&self, exchange: &Exchange, content_type: &[u8], length: u64) -> bool {
+        let answer = Answer { status: 200, content_type, length: Some(length), head: b"\r\n" };
+        self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n")
+    }
+
+    /// `gzip_static always` makes no difference between clients.
+    pub fn always_stored(&self) -> bool {
+        self.gzip.stored == Stored::Always
+    }
+
+    /// `gzip_static`: whether this client gets the compressed file; `None` when nobody is to look for it.
+    pub fn wants_stored(&self, exchange: &Exchange) -> Option<bool> {
+        let accepted = match self.gzip.stored {
+            Stored::Off => return None,
+            Stored::Always => return Some(true),
+            Stored::On => self.gzip.accepted(exchange, b"\r\n"),
+        };
+        (accepted || self.gzip.vary).then_some(accepted)
+    }
+}
+
+/// Edits the head in `exchange.sent_head`; `local` says that no peer wrote it, `keep` whether the
+/// client's connection outlives the response. A body with a chain goes through it.
+pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Option<Box<Chain>> {
+    let settings = exchange.location.filters.clone()?;
+    if exchange.request.version == Version::Http09 || exchange.status == 101 {
+        return None;
+    }
+    // As nginx, which takes ranges from what the other filters leave: to these it is the whole file.
+    let range = if local && exchange.status == 206 { whole_length(&exchange.sent_head) } else { None };
+    let status = exchange.status;
+    exchange.status = if range.is_some() { 200 } else { status };
+    headers::apply(&settings, exchange, local);
+    let mut chain = Chain::new(settings.clone());
+    let mut varies = false;
+    let mut changed = unpack(&settings, exchange, &mut chain, &mut varies);
+    changed |= compress(&settings, exchange, (local, range), (&mut chain, &mut varies));
+    exchange.status = status;
+    if varies && settings.gzip.vary {
+        push_vary(&mut exchange.sent_head);
+    }
+    let bodiless = exchange.request.method == Method::Head || matches!(exchange.status, 100..200 | 204 | 304);
+    let trailers = settings.trailers.any_of(exchange.status);
+    if bodiless || !(changed || trailers) {
+        return None;
+    }
+    frame(exchange, changed, trailers, keep).map(|chunked| {
+        chain.frame(chunked, trailers);
+        Box::new(chain)
+    })
+}
+
+/// `gunzip`; true when the body changes.
+fn unpack(settings: &Settings, exchange: &mut Exchange, chain: &mut Chain, varies: &mut bool) -> bool {
+    let head = &exchange.sent_head;
+    let packed = head::value(head, b"Content-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip"));
+    if !settings.gzip.gunzip || !packed {
+        return false;
+    }
+    *varies = true;
+    if settings.gzip.accepted(exchange, head) {
+        return false;
+    }
+    head::remove(&mut exchange.sent_head, b"Content-Encoding");
+    forget_bytes(exchange);
+    chain.unpack();
+    true
+}
+
+/// `gzip`; true when the body changes.
+fn compress(
+    settings: &Settings,
+    exchange: &mut Exchange,
+    (local, range): (bool, Option<u64>),
+    (chain, varies): (&mut Chain, &mut bool),
+) -> bool {
+    let head = &exchange.sent_head;
+    let length = range.or_else(|| head::value(head, b"Content-Length").and_then(parse_decimal));
+    let content_type = head::value(head, b"Content-Type").unwrap_or_default();
+    if !settings.gzip.suits(&Answer { status: exchange.status, content_type, length, head }) {
+        return false;
+    }
+    *varies = true;
+    if range.is_some() || !settings.gzip.accepted(exchange, head) {
+        return false;
+    }
+    forget_bytes(exchange);
+    head::push(&mut exchange.sent_head, local, b"Content-Encoding", b"gzip");
+    chain.add(Step::Gzip(compress::Gzip::new(settings.gzip.level, length)));
+    true
+}
+
+/// How long the file is that a `Content-Range` is of.
+fn whole_length(head: &[u8]) -> Option<u64> {
+    let range = head::value(head, b"Content-Range")?;
+    parse_decimal(range.rsplit(|&byte| byte == b'/').next()?)
+}
+
+/// The head no longer speaks of the bytes that the body was made of.
+fn forget_bytes(exchange: &mut Exchange) {
+    let head = &mut exchange.sent_head;
+    head::remove(head, b"Content-Length");
+    head::remove(head, b"Accept-Ranges");
+    head::weaken_etag(head);
+}
+
+/// How the client finds the end of the body: says whether by chunks, `None` when nothing has to be
+/// done for trailers that cannot be sent.
+fn frame(exchange: &mut Exchange, changed: bool, trailers: bool, keep: &mut bool) -> Option<bool> {
+    let head = &mut exchange.sent_head;
+    let chunks = exchange.request.version >= Version::Http11 && exchange.location.chunked_transfer_encoding;
+    if head::value(head, b"Transfer-Encoding").is_some() {
+        return Some(true);
+    }
+    let known = head::value(head, b"Content-Length").is_some();
+    if chunks && (trailers || !known) {
+        head::remove(head, b"Content-Length");
+        head::put_before(head, b"Connection", b"Transfer-Encoding", b"chunked");
+        return Some(true);
+    }
+    if !known && *keep {
+        *keep = false;
+        head::remove(head, b"Keep-Alive");
+        head::set(head, false, b"Connection", b"close");
+    }
+    changed.then_some(false)
+}
