@@ -7,10 +7,8 @@ use crate::variables::{Variable, compile};
 use fairlead_conf::{Cx, Diagnostic, Given, Template, Word};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::Level;
-use fairlead_core::net::{Address, Origin};
+use fairlead_core::net::{Address, NotConnected, Origin};
 use socket2::Socket;
-use std::borrow::Cow;
-use std::io;
 use std::net::SocketAddr;
 
 /// A `proxy_bind` as it was written.
@@ -105,7 +103,7 @@ pub(crate) fn prepare(
     peer: &Address,
     server: &Server,
     local: Option<SocketAddr>,
-) -> Result<(), (Cow<'static, str>, io::Error)> {
+) -> Result<(), NotConnected> {
     let proxy = &server.proxy;
     let origin = Origin {
         local,
@@ -114,5 +112,5 @@ pub(crate) fn prepare(
         rcvbuf: proxy.rcvbuf,
         sndbuf: proxy.sndbuf,
     };
-    origin.prepare(socket, peer).map_err(|failed| (failed.call, failed.error))
+    origin.prepare(socket, peer)
 }

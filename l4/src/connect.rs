@@ -3,8 +3,7 @@
 
 use crate::bind;
 use crate::plan::Server;
-use fairlead_core::net::{Address, Deadline, Stream};
-use socket2::{Domain, SockAddr, Socket, Type};
+use fairlead_core::net::{Address, Deadline, NotConnected, Stream};
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
@@ -25,8 +24,14 @@ pub(crate) enum Failure {
 
 /// A connection from `local`, if given, to `address` within `proxy_connect_timeout`.
 pub(crate) async fn connect(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Stream, Failure> {
-    let socket = begin(address, server, local)?;
-    let stream = Stream::connecting(socket, address).map_err(|error| Failure::Local("epoll_ctl()".into(), error))?;
+    let stream = Stream::begin(address, |socket| {
+        if let Address::Ip(_) = address
+            && server.session.tcp_nodelay
+        {
+            socket.set_tcp_nodelay(true).map_err(NotConnected::before("setsockopt(TCP_NODELAY)"))?;
+        }
+        bind::prepare(socket, address, server, local)
+    })?;
     let mut deadline = Deadline::default();
     deadline.set(server.proxy.connect_timeout);
     let ended = poll_fn(|cx| match stream.poll_connected(cx) {
@@ -40,24 +45,11 @@ pub(crate) async fn connect(address: &Address, server: &Server, local: Option<So
     }
 }
 
-/// A socket whose connection is under way.
-fn begin(address: &Address, server: &Server, local: Option<SocketAddr>) -> Result<Socket, Failure> {
-    let (domain, target) = match address {
-        Address::Ip(address) => (Domain::for_address(*address), Ok(SockAddr::from(*address))),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)),
-    };
-    let target = target.map_err(Failure::Refused)?;
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)
-        .map_err(|error| Failure::Local("socket()".into(), error))?;
-    if let Address::Ip(_) = address
-        && server.session.tcp_nodelay
-    {
-        socket.set_tcp_nodelay(true).map_err(|error| Failure::Local("setsockopt(TCP_NODELAY)".into(), error))?;
-    }
-    bind::prepare(&socket, address, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
-    match socket.connect(&target) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-        Err(error) => Err(Failure::Refused(error)),
+impl From<NotConnected> for Failure {
+    fn from(failed: NotConnected) -> Failure {
+        match failed.ours {
+            true => Failure::Local(failed.call, failed.error),
+            false => Failure::Refused(failed.error),
+        }
     }
 }

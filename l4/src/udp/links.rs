@@ -314,6 +314,6 @@ fn create(peer: &Address, server: &Server, local: Option<SocketAddr>) -> Result<
     };
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), None)
         .map_err(|error| Failure::Local("socket()".into(), error))?;
-    bind::prepare(&socket, peer, server, local).map_err(|(call, error)| Failure::Local(call, error))?;
+    bind::prepare(&socket, peer, server, local).map_err(|failed| Failure::Local(failed.call, failed.error))?;
     Ok(socket)
 }

@@ -47,13 +47,13 @@ impl Origin {
     /// The call that failed.
     pub fn prepare(&self, socket: &Socket, peer: &Address) -> Result<(), NotConnected> {
         if self.keepalive {
-            socket.set_keepalive(true).map_err(failed("setsockopt(SO_KEEPALIVE)"))?;
+            socket.set_keepalive(true).map_err(NotConnected::before("setsockopt(SO_KEEPALIVE)"))?;
         }
         if let Some(size) = self.rcvbuf {
-            socket.set_recv_buffer_size(size).map_err(failed("setsockopt(SO_RCVBUF)"))?;
+            socket.set_recv_buffer_size(size).map_err(NotConnected::before("setsockopt(SO_RCVBUF)"))?;
         }
         if let Some(size) = self.sndbuf {
-            socket.set_send_buffer_size(size).map_err(failed("setsockopt(SO_SNDBUF)"))?;
+            socket.set_send_buffer_size(size).map_err(NotConnected::before("setsockopt(SO_SNDBUF)"))?;
         }
         match (self.local, peer) {
             (Some(local), Address::Ip(_)) => self.bind(socket, local),
@@ -65,14 +65,14 @@ impl Origin {
         if self.transparent {
             // The kernel takes the IPv4 option on IPv6 sockets too.
             setsockopt(socket, IpTransparent, &true)
-                .map_err(|error| failed("setsockopt(IP_TRANSPARENT)")(error.into()))?;
+                .map_err(|error| NotConnected::before("setsockopt(IP_TRANSPARENT)")(error.into()))?;
         }
         if local.port() == 0 {
             // Leaves the port to connect(), which may then share it between peers; old kernels pick one at bind().
             let _ = setsockopt(socket, IpBindAddressNoPort, &true);
         } else {
             // The same port may go to several peers.
-            socket.set_reuse_address(true).map_err(failed("setsockopt(SO_REUSEADDR)"))?;
+            socket.set_reuse_address(true).map_err(NotConnected::before("setsockopt(SO_REUSEADDR)"))?;
         }
         socket.bind(&local.into()).map_err(|error| {
             let shown = if local.port() == 0 { local.ip().to_string() } else { local.to_string() };
@@ -81,9 +81,11 @@ impl Origin {
     }
 }
 
-/// One of our own calls failed.
-pub(super) fn failed(call: &'static str) -> impl Fn(io::Error) -> NotConnected {
-    move |error| NotConnected { call: call.into(), error, ours: true }
+impl NotConnected {
+    /// One of our own calls failed, before the peer was asked.
+    pub fn before(call: &'static str) -> impl Fn(io::Error) -> NotConnected {
+        move |error| NotConnected { call: call.into(), error, ours: true }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! kernel had: the stream then waits for the next event rather than ask again only to be told
 //! `EAGAIN`. Closing it, once, is all it takes to end it.
 
-use crate::net::origin::failed;
 use crate::net::reactor::{Events, Watch};
 use crate::net::{Address, NotConnected, Origin};
 // Straight system calls: libc's are cancellation points, which a process with threads pays for.
@@ -38,12 +37,30 @@ impl Stream {
         Stream::new(socket, unix, Events::WRITABLE)
     }
 
-    /// A socket whose connection is under way; [`Stream::poll_connected`] tells how that ends.
+    /// Begins a connection on a socket that `prepare` has had before; [`Stream::poll_connected`] tells
+    /// how it ends.
     ///
     /// # Errors
-    /// Those of `epoll_ctl`.
-    pub fn connecting(socket: Socket, address: &Address) -> io::Result<Stream> {
-        Stream::new(socket.into(), matches!(address, Address::Unix(_)), Events::NONE)
+    /// The call that failed: `connect()` at once, or one before it.
+    pub fn begin(
+        address: &Address,
+        prepare: impl FnOnce(&Socket) -> Result<(), NotConnected>,
+    ) -> Result<Stream, NotConnected> {
+        let (domain, target) = match address {
+            Address::Ip(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+            // A path that is too long.
+            Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(refused)?),
+        };
+        let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)
+            .map_err(NotConnected::before("socket()"))?;
+        prepare(&socket)?;
+        match socket.connect(&target) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(refused(error)),
+            _ => {
+                let unix = matches!(address, Address::Unix(_));
+                Stream::new(socket.into(), unix, Events::NONE).map_err(NotConnected::before("epoll_ctl()"))
+            }
+        }
     }
 
     /// A connected socket made elsewhere, which must not block.
@@ -73,7 +90,12 @@ impl Stream {
     /// # Errors
     /// The call that failed: `connect()`, or one before it.
     pub async fn connect_from(address: &Address, origin: &Origin) -> Result<Stream, NotConnected> {
-        let stream = begin(address, origin)?;
+        let stream = Stream::begin(address, |socket| {
+            if let Address::Ip(_) = address {
+                socket.set_tcp_nodelay(true).map_err(NotConnected::before("setsockopt(TCP_NODELAY)"))?;
+            }
+            origin.prepare(socket, address)
+        })?;
         poll_fn(|cx| stream.poll_connected(cx)).await.map_err(refused)?;
         Ok(stream)
     }
@@ -321,24 +343,6 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shutdown_write();
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A stream whose connection is under way.
-fn begin(address: &Address, origin: &Origin) -> Result<Stream, NotConnected> {
-    let (domain, target) = match address {
-        Address::Ip(address) => (Domain::for_address(*address), SockAddr::from(*address)),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(failed("socket()"))?),
-    };
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(domain, kind, None).map_err(failed("socket()"))?;
-    if let Address::Ip(_) = address {
-        socket.set_tcp_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
-    }
-    origin.prepare(&socket, address)?;
-    match socket.connect(&target) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(refused(error)),
-        _ => Stream::connecting(socket, address).map_err(failed("epoll_ctl()")),
     }
 }
 

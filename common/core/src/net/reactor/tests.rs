@@ -1,7 +1,7 @@
 //! Claims about the reactor's tasks and sockets, on a runtime as a worker thread has.
 
 use super::*;
-use crate::net::{Acceptor, Address, Stream};
+use crate::net::{Acceptor, Address, NotConnected, Stream};
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -306,5 +306,24 @@ fn a_listener_held_open_elsewhere_is_let_go_of() {
         let _other = TcpStream::connect(address).unwrap();
         reactor.epoll.take(|_| events += 1);
         assert_eq!(events, 1, "one registration, one event");
+    });
+}
+
+#[test]
+fn a_connection_begins_on_a_prepared_socket_and_a_failure_says_whose_it_is() {
+    run(async {
+        let (acceptor, address) = listen();
+        let own = "127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap();
+        let bound = |socket: &socket2::Socket| socket.bind(&own.into()).map_err(NotConnected::before("bind()"));
+        let stream = Stream::begin(&address, bound).unwrap();
+        poll_fn(|cx| stream.poll_connected(cx)).await.unwrap();
+        assert_eq!(acceptor.accept().await.unwrap().1.unwrap().ip(), own.ip());
+
+        let refused = |_: &socket2::Socket| Err(NotConnected::before("bind()")(std::io::ErrorKind::AddrInUse.into()));
+        let failed = Stream::begin(&address, refused).err().unwrap();
+        assert_eq!((&*failed.call, failed.ours), ("bind()", true), "no peer is to blame");
+        let nobody = Address::Unix("x".repeat(200).into());
+        let failed = Stream::begin(&nobody, |_| Ok(())).err().unwrap();
+        assert_eq!((&*failed.call, failed.ours), ("connect()", false), "another peer may do");
     });
 }
