@@ -24,7 +24,15 @@ pub struct Sockets {
 #[derive(Debug)]
 pub struct Prepared {
     listeners: Vec<Listener>,
-    new: Vec<(ListenerKey, Vec<(u64, OwnedFd)>)>,
+    new: Vec<New>,
+}
+
+#[derive(Debug)]
+struct New {
+    key: ListenerKey,
+    sockets: Vec<(u64, OwnedFd)>,
+    /// They take the place of those that are held, which cannot be what is asked for now.
+    instead: bool,
 }
 
 impl Sockets {
@@ -52,11 +60,11 @@ impl Sockets {
         }
         let mut new = Vec::new();
         for listener in &listeners {
-            let missing = self.missing(&listener.key, threads);
+            let (missing, instead) = self.missing(listener, threads);
             match net::bind(listener, missing, false) {
                 Ok(fds) => {
-                    let fds = fds.into_iter().map(|fd| (self.number(), fd)).collect();
-                    new.push((listener.key.clone(), fds));
+                    let sockets = fds.into_iter().map(|fd| (self.number(), fd)).collect();
+                    new.push(New { key: listener.key.clone(), sockets, instead });
                 }
                 Err(error) => errors.push(bind_failed(&listener.key, &error)),
             }
@@ -72,10 +80,11 @@ impl Sockets {
     /// Makes the prepared set the one that is held. What no generation listens on any more is closed.
     pub fn commit(&mut self, prepared: Prepared) {
         let mut old = std::mem::take(&mut self.bound);
-        for (key, fds) in prepared.new {
+        for New { key, sockets, instead } in prepared.new {
             match old.iter_mut().find(|bound| bound.listener.key == key) {
-                Some(bound) => bound.sockets.extend(fds),
-                None => old.push(Bound { listener: Listener { key, options: Default::default() }, sockets: fds }),
+                Some(bound) if instead => bound.sockets = sockets,
+                Some(bound) => bound.sockets.extend(sockets),
+                None => old.push(Bound { listener: Listener { key, options: Default::default() }, sockets }),
             }
         }
         for listener in prepared.listeners {
@@ -107,14 +116,15 @@ impl Sockets {
     /// Those of `dup`.
     pub fn with(&self, prepared: &Prepared) -> io::Result<Vec<Socket>> {
         let mut sockets = Vec::new();
-        for listener in &prepared.listeners {
-            let held = self.bound.iter().filter(|bound| bound.listener.key == listener.key);
+        let replaced = |key: &ListenerKey| prepared.new.iter().any(|new| new.instead && new.key == *key);
+        for key in prepared.listeners.iter().map(|listener| &listener.key).filter(|key| !replaced(key)) {
+            let held = self.bound.iter().filter(|bound| bound.listener.key == *key);
             for (id, _) in held.flat_map(|bound| &bound.sockets) {
-                sockets.push(Socket { id: *id, key: listener.key.clone(), fd: None });
+                sockets.push(Socket { id: *id, key: key.clone(), fd: None });
             }
         }
-        for (key, fds) in &prepared.new {
-            for (id, fd) in fds {
+        for New { key, sockets: new, .. } in &prepared.new {
+            for (id, fd) in new {
                 sockets.push(Socket { id: *id, key: key.clone(), fd: Some(fd.try_clone()?) });
             }
         }
@@ -156,18 +166,21 @@ impl Sockets {
         })
     }
 
-    /// A Unix socket is one for all threads; of the others each thread has its own.
-    fn missing(&self, key: &ListenerKey, threads: usize) -> usize {
-        let held = self.bound.iter().find(|bound| bound.listener.key == *key).map_or(0, |bound| bound.sockets.len());
-        let wanted = if matches!(key.address, Address::Unix(_)) { 1 } else { threads };
-        wanted.saturating_sub(held)
+    /// How many sockets a listener needs beyond those that are held, or in their place. A Unix socket
+    /// is one for all threads; of the others each thread has its own.
+    fn missing(&self, listener: &Listener, threads: usize) -> (usize, bool) {
+        let wanted = if matches!(listener.key.address, Address::Unix(_)) { 1 } else { threads };
+        let held = self.bound.iter().find(|bound| bound.listener.key == listener.key);
+        let held = held.map_or(&[][..], |bound| &bound.sockets);
+        let fit = held.iter().all(|(_, socket)| net::fits(listener, socket));
+        if fit { (wanted.saturating_sub(held.len()), false) } else { (wanted, true) }
     }
 }
 
 impl Prepared {
     /// Closes what was bound for a generation that will not be.
     pub fn abandon(self) {
-        unlink(self.new.iter().filter(|(_, fds)| !fds.is_empty()).map(|(key, _)| key));
+        unlink(self.new.iter().filter(|new| !new.sockets.is_empty()).map(|new| &new.key));
     }
 }
 
@@ -203,7 +216,7 @@ pub fn test(listeners: &[Listener]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
     fn listener(port: u16) -> Listener {
         let address = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -235,6 +248,34 @@ mod tests {
         assert!(before[..2].iter().all(|id| ids(&sockets.all().unwrap()).contains(id)));
         assert_eq!(sockets.all().unwrap().len(), 3);
         TcpListener::bind(("127.0.0.1", b)).expect("what went away is closed");
+    }
+
+    #[test]
+    fn what_is_settled_when_a_socket_is_bound_takes_new_sockets_to_change() {
+        let mut both = listener(free_port());
+        both.key.address = Address::Ip(SocketAddr::from((Ipv6Addr::UNSPECIFIED, free_port())));
+        let mut only = both.clone();
+        both.options.ipv6only = false;
+        let mut sockets = Sockets::default();
+        let prepared = sockets.prepare(vec![both.clone()], 2).unwrap();
+        sockets.commit(prepared);
+        let before = ids(&sockets.all().unwrap());
+
+        let prepared = sockets.prepare(vec![only.clone()], 3).unwrap();
+        let sent = sockets.with(&prepared).unwrap();
+        assert!(sent.len() == 3 && sent.iter().all(|socket| socket.fd.is_some() && !before.contains(&socket.id)));
+        prepared.abandon();
+        assert_eq!(ids(&sockets.all().unwrap()), before, "a generation that will not be changes nothing");
+
+        // Whatever is said to hold, as after an upgrade: the sockets are asked.
+        sockets.bound[0].listener.options = only.options.clone();
+        only.options.backlog = 5;
+        let prepared = sockets.prepare(vec![only.clone()], 2).unwrap();
+        sockets.commit(prepared);
+        let after = sockets.all().unwrap();
+        assert!(after.len() == 2 && after.iter().all(|socket| net::fits(&only, socket.fd.as_ref().unwrap())));
+        let prepared = sockets.prepare(vec![only], 2).unwrap();
+        assert!(sockets.with(&prepared).unwrap().iter().all(|socket| socket.fd.is_none()));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Listeners come and go with the configuration; connections outlive theirs.
 
 use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 
-use fairlead_harness::{Client, Signal, TcpPeer, connect, eventually, process, read_line};
+use fairlead_harness::{Client, Signal, TcpPeer, connect, eventually, process, read_line, read_to_end};
 
 use crate::fairlead;
 
@@ -47,5 +48,27 @@ fn connections_waiting_to_be_accepted_survive() {
             assert_eq!(answer.status(), 200);
         }
         eventually("the new generation answers", || proxy.get("/").text() == generation.to_string());
+    }
+}
+
+#[test]
+fn ipv6only_follows_the_configuration_both_ways() {
+    let mut proxy = fairlead().workers(2).start("stream { server { listen [::]:{port}; return 0; } }");
+    let port = proxy.address().port();
+    let by_ipv4 = || TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    assert!(by_ipv4().is_err());
+    for (generation, only) in ["off", "on", "off", "on"].into_iter().enumerate() {
+        let text = (generation + 1).to_string();
+        proxy.set("text", &text);
+        proxy.set("only", only);
+        proxy.rewrite("stream { server { listen [::]:{port} ipv6only={only}; return {text}; } }");
+        proxy.signal(Signal::SIGHUP);
+        proxy.wait_for_error(&format!("generation {} is served", generation + 2));
+        let answer = read_to_end(&TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap());
+        assert_eq!(String::from_utf8(answer).unwrap(), text);
+        match only {
+            "off" => assert_eq!(read_to_end(&by_ipv4().unwrap()), text.as_bytes()),
+            _ => eventually("IPv4 is refused", || by_ipv4().is_err()),
+        }
     }
 }

@@ -102,6 +102,18 @@ pub fn reapply(listener: &Listener, socket: &OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Whether an open socket has, of what is settled before it is bound, what `listener` asks for:
+/// `multipath` and `ipv6only`. One that has not can only be replaced.
+pub fn fits(listener: &Listener, socket: &OwnedFd) -> bool {
+    let Address::Ip(address) = listener.key.address else { return true };
+    let ListenOptions { multipath, ipv6only, .. } = listener.options;
+    let socket = SockRef::from(socket);
+    // A kernel that does not tell is not asked to change anything.
+    let is_multipath = socket.protocol().map_or(multipath, |protocol| protocol == Some(socket2::Protocol::MPTCP));
+    let is_only = if address.is_ipv6() { socket.only_v6().unwrap_or(ipv6only) } else { ipv6only };
+    (is_multipath, is_only) == (multipath, ipv6only)
+}
+
 /// Everybody may connect, as with nginx: who may not is kept out by the folder's permissions.
 fn open_unix(listener: &Listener, path: &Path) -> io::Result<OwnedFd> {
     let kind = match listener.key.protocol {
@@ -124,7 +136,7 @@ fn open(listener: &Listener, address: SocketAddr, shared: bool) -> io::Result<So
         Protocol::Udp => Type::DGRAM,
     };
     let options = &listener.options;
-    let protocol = options.multipath.then(|| socket2::Protocol::from(libc::IPPROTO_MPTCP));
+    let protocol = options.multipath.then_some(socket2::Protocol::MPTCP);
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), protocol)?;
     if listener.key.protocol == Protocol::Tcp {
         socket.set_reuse_address(true)?;
@@ -263,6 +275,24 @@ mod tests {
         };
         assert_eq!(done, 0);
         value
+    }
+
+    #[test]
+    fn a_socket_tells_what_cannot_be_changed_any_more() {
+        let mut listener = listener(Protocol::Tcp, free_port());
+        listener.options.ipv6only = false;
+        let socket = bind(&listener, 1, true).unwrap().remove(0);
+        listener.options.ipv6only = true;
+        assert!(fits(&listener, &socket), "nothing to an IPv4 address");
+        listener.options.multipath = true;
+        assert!(!fits(&listener, &socket));
+
+        listener.options.multipath = false;
+        listener.key.address = Address::Ip(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, free_port())));
+        let socket = bind(&listener, 1, true).unwrap().remove(0);
+        assert!(fits(&listener, &socket));
+        listener.options.ipv6only = false;
+        assert!(!fits(&listener, &socket));
     }
 
     #[test]

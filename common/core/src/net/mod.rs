@@ -16,7 +16,7 @@ pub use accept::Acceptor;
 pub use address::Address;
 pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
 pub use deadline::{Deadline, Timeout};
-pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind, reapply};
+pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind, fits, reapply};
 pub use origin::{NotConnected, Origin};
 pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
