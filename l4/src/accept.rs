@@ -6,14 +6,9 @@ use crate::worker::Worker;
 use fairlead_core::log::{ErrorLog, Level, OsError};
 use fairlead_core::net::{Acceptor, ListenerKey, Stream, spawn};
 use fairlead_core::worker::{Current, Passed};
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
-
-/// How long accepting rests when the process is out of descriptors or memory, as in nginx.
-const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) {
     let listener = match Acceptor::new(socket) {
@@ -26,7 +21,12 @@ pub(crate) async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current
     loop {
         match listener.accept().await {
             Ok((client, address)) => start(client, address, &key, &current),
-            Err(error) => failed(&error, &key, &current).await,
+            Err(failed) => {
+                log(&key, &current, failed.level(), format_args!("{failed}"));
+                if let Some(pause) = failed.pause() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
         }
     }
 }
@@ -52,19 +52,6 @@ pub fn take_over(key: &ListenerKey, passed: Passed, current: &Current<Worker>) {
     let Passed { stream: client, client: address, local, early, number, passes, ticket } = passed;
     let passed = Some(Box::new(Passage { local, early, number, passes }));
     spawn(session::run(Accepted { client, address, worker, entry, ticket, passed }));
-}
-
-async fn failed(error: &io::Error, key: &ListenerKey, current: &Current<Worker>) {
-    let level = match error.raw_os_error() {
-        Some(libc::ECONNABORTED) => Level::Error,
-        Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
-        _ => Level::Alert,
-    };
-    log(key, current, level, format_args!("accept4() failed {}", OsError(error)));
-    // Everything else would fail again at once: let sessions end first.
-    if error.raw_os_error() != Some(libc::ECONNABORTED) {
-        tokio::time::sleep(PAUSE).await;
-    }
 }
 
 fn log(key: &ListenerKey, current: &Current<Worker>, level: Level, message: std::fmt::Arguments<'_>) {

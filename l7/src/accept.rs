@@ -5,13 +5,8 @@ use crate::worker::Worker;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Acceptor, Address, ListenerKey, Stream, spawn};
 use fairlead_core::worker::{Current, Passed, next_connection_number};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
-
-/// How long to leave a listener alone when the process is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Accepts connections on `socket` for ever, each served by the newest generation.
 /// Dropping this future stops accepting and closes the socket; connections go on.
@@ -20,7 +15,7 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
     let listener = match Acceptor::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
-            return log(&current, &key, Level::Emerg, format_args!("cannot listen on {}: {error}", key.address));
+            return log(&current, &key, Level::Alert, format_args!("epoll_ctl() failed {}", OsError(&error)));
         }
     };
     loop {
@@ -29,10 +24,11 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
                 let client = client.map_or_else(|| Address::Unix(std::path::PathBuf::new()), Address::Ip);
                 admit(stream, client, &key, &current);
             }
-            Err(error) if is_transient(&error) => {}
-            Err(error) => {
-                log(&current, &key, Level::Crit, format_args!("accept4() failed {}", OsError(&error)));
-                tokio::time::sleep(PAUSE).await;
+            Err(failed) => {
+                log(&current, &key, failed.level(), format_args!("{failed}"));
+                if let Some(pause) = failed.pause() {
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }
@@ -57,11 +53,6 @@ pub fn take_over(key: &ListenerKey, passed: Passed, current: &Rc<Current<Worker>
     let arrival = Arrival { peer, local: Some(passed.local), early: passed.early, number: passed.number };
     let key = Rc::new(key.clone());
     spawn(connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket));
-}
-
-/// The client went away before it was accepted, or a signal came: nothing is wrong here.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 fn log(current: &Rc<Current<Worker>>, key: &ListenerKey, level: Level, message: std::fmt::Arguments<'_>) {

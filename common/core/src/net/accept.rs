@@ -1,17 +1,20 @@
 //! A listening socket on the thread's reactor: gives the connections that come.
 //!
-//! Called by both planes' accept loops, which decide what becomes of a connection and when to
-//! rest.
+//! Called by both planes' accept loops, which decide what becomes of a connection, and rest as
+//! long as [`NotAccepted::pause`] says.
 
+use crate::log::{Level, OsError};
 use crate::net::Stream;
 use crate::net::reactor::{Events, Watch};
 use rustix::net as raw;
 use std::cell::Cell;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 pub struct Acceptor {
     socket: OwnedFd,
@@ -19,6 +22,18 @@ pub struct Acceptor {
     /// Accepted without a pause.
     taken: Cell<u32>,
 }
+
+/// A connection that could not be had. Shown in nginx's words.
+#[derive(Debug)]
+pub enum NotAccepted {
+    /// `accept4` gave none.
+    None(io::Error),
+    /// It gave one that could not be watched, and has been closed.
+    Unwatched(io::Error),
+}
+
+/// How long accepting rests when the process is out of descriptors or memory, as in nginx.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections taken before the thread's other tasks get their turn.
 const BATCH: u32 = 32;
@@ -37,11 +52,11 @@ impl Acceptor {
     ///
     /// # Errors
     /// Those of `accept4`, and of `epoll_ctl` for the new connection, which is then closed.
-    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub async fn accept(&self) -> Result<(Stream, Option<SocketAddr>), NotAccepted> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<(Stream, Option<SocketAddr>), NotAccepted>> {
         const FLAGS: raw::SocketFlags = raw::SocketFlags::NONBLOCK.union(raw::SocketFlags::CLOEXEC);
         if self.taken.get() == BATCH {
             self.taken.set(0);
@@ -55,15 +70,46 @@ impl Acceptor {
                 Ok((socket, address)) => {
                     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
                     let stream = Stream::accepted(socket, address.is_none());
-                    return Poll::Ready(stream.map(|stream| (stream, address)));
+                    return Poll::Ready(stream.map(|stream| (stream, address)).map_err(NotAccepted::Unwatched));
                 }
                 Err(error) if error == rustix::io::Errno::AGAIN => {
                     self.taken.set(0);
                     self.watch.clear(Events::READABLE);
                 }
                 Err(error) if error == rustix::io::Errno::INTR => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Poll::Ready(Err(NotAccepted::None(error.into()))),
             }
+        }
+    }
+}
+
+impl NotAccepted {
+    pub fn level(&self) -> Level {
+        match self {
+            NotAccepted::None(error) => match error.raw_os_error() {
+                Some(libc::ECONNABORTED) => Level::Error,
+                Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
+                _ => Level::Alert,
+            },
+            NotAccepted::Unwatched(_) => Level::Alert,
+        }
+    }
+
+    /// How long to leave the listener alone: `accept4` would fail again at once, and connections that
+    /// end meanwhile make room. `None` when it was only this connection.
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            NotAccepted::None(error) => (error.raw_os_error() != Some(libc::ECONNABORTED)).then_some(PAUSE),
+            NotAccepted::Unwatched(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for NotAccepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotAccepted::None(error) => write!(f, "accept4() failed {}", OsError(error)),
+            NotAccepted::Unwatched(error) => write!(f, "epoll_ctl() failed {}", OsError(error)),
         }
     }
 }

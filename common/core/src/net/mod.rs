@@ -12,7 +12,7 @@ mod relay;
 mod stream;
 mod tlv;
 
-pub use accept::Acceptor;
+pub use accept::{Acceptor, NotAccepted};
 pub use address::Address;
 pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
 pub use deadline::{Deadline, Timeout};

@@ -1,7 +1,8 @@
 //! Claims about the reactor's tasks and sockets, on a runtime as a worker thread has.
 
 use super::*;
-use crate::net::{Acceptor, Address, NotConnected, Stream};
+use crate::log::Level;
+use crate::net::{Acceptor, Address, NotAccepted, NotConnected, Stream};
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -326,4 +327,36 @@ fn a_connection_begins_on_a_prepared_socket_and_a_failure_says_whose_it_is() {
         let failed = Stream::begin(&nobody, |_| Ok(())).err().unwrap();
         assert_eq!((&*failed.call, failed.ours), ("connect()", false), "another peer may do");
     });
+}
+
+#[test]
+fn a_connection_that_cannot_be_watched_is_closed_and_the_next_one_asked_for_at_once() {
+    let (acceptor, address) = run(async {
+        let (acceptor, address) = listen();
+        let _first = TcpStream::connect(target(&address)).unwrap();
+        acceptor.accept().await.unwrap();
+        (acceptor, address)
+    });
+    // The runtime is over, so that there is nothing to watch the second one with.
+    let mut second = TcpStream::connect(target(&address)).unwrap();
+    let accepted = pin!(acceptor.accept()).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Err(failed)) = accepted else { panic!("it was watched") };
+    assert!(failed.to_string().starts_with("epoll_ctl() failed"), "{failed}");
+    assert_eq!((failed.level(), failed.pause()), (Level::Alert, None));
+    assert_eq!(second.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn accepting_rests_when_the_process_is_out_of_something() {
+    let of = |code| NotAccepted::None(io::Error::from_raw_os_error(code));
+    assert_eq!(of(libc::EMFILE).to_string(), "accept4() failed (24: Too many open files)");
+    let pause = Some(Duration::from_millis(500));
+    for (code, level, rests) in [
+        (libc::EMFILE, Level::Crit, pause),
+        (libc::ENFILE, Level::Crit, pause),
+        (libc::ENOMEM, Level::Alert, pause),
+        (libc::ECONNABORTED, Level::Error, None),
+    ] {
+        assert_eq!((of(code).level(), of(code).pause()), (level, rests), "{code}");
+    }
 }
