@@ -83,7 +83,8 @@ fn a_socket_whose_port_is_written_serves_one_session() {
     assert_eq!(count(sessions.iter().map(|(_, socket)| socket)).len(), SESSIONS);
 }
 
-/// Answers at once; every tenth datagram a second time up to 60 ms later; what begins with `slow` only then.
+/// Answers at once; every tenth datagram a second time up to 60 ms later; what begins with `slow` once, and
+/// later than its session lasts.
 fn answer(socket: &UdpSocket, stop: &AtomicBool) {
     let (mut buffer, mut late, mut answered) = ([0; 64], Vec::new(), 0_u64);
     while !stop.load(Ordering::SeqCst) {
@@ -101,7 +102,7 @@ fn answer(socket: &UdpSocket, stop: &AtomicBool) {
             let _ = socket.send_to(bytes, from);
         }
         if slow || answered.is_multiple_of(10) {
-            let wait = if slow { 60 } else { answered % 60 };
+            let wait = if slow { 700 } else { answered % 60 };
             late.push((Instant::now() + Duration::from_millis(wait), from, bytes.to_vec()));
         }
     }
@@ -121,17 +122,17 @@ fn a_reply_that_comes_after_its_session_reaches_nobody() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let stop = AtomicBool::new(false);
-    let proxy = start(socket.local_addr().unwrap(), "proxy_timeout 20ms;");
+    let proxy = start(socket.local_addr().unwrap(), "proxy_timeout 200ms;");
     let slow: Vec<UdpClient> = (0..20).map(|_| UdpClient::connect(proxy.address())).collect();
     let client = UdpClient::connect(proxy.address());
     std::thread::scope(|scope| {
         scope.spawn(|| answer(&socket, &stop));
         let _stop = Stop(&stop);
         let (since, mut asked) = (Instant::now(), 0);
-        while asked < 2000 || since.elapsed() < Duration::from_secs(1) {
-            if asked % 50 == 0 {
+        while asked < 2000 || since.elapsed() < Duration::from_millis(1500) {
+            if let Some(slow) = slow.get(asked / 50).filter(|_| asked % 50 == 0) {
                 // Its session times out before the answer comes.
-                slow[asked / 50 % slow.len()].send("slow");
+                slow.send("slow");
             }
             asked += 1;
             // Every wrong answer would be noticed, and so would one that comes twice.
