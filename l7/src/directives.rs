@@ -102,6 +102,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(settings::errors::DIRECTIVES, |scope| &mut scope.inherited().errors)
         .with(filter::TABLES[0].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
         .with(filter::TABLES[1].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
+        .with(filter::TABLES[2].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
 }
 
 /// Documentation of every directive of the plane.

@@ -23,7 +23,7 @@ const SEEDS: &[(&str, Option<&str>)] = &[
     ("sticky", None),
     ("uwsgi", Some("uwsgi_pass")),
     ("weights", None),
-    ("whole-server", Some("gzip")),
+    ("whole-server", None),
 ];
 
 #[test]

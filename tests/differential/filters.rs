@@ -230,3 +230,27 @@ fn gzip() {
     ));
     Pair::start("filters gzip", &http, answers()).compare(&cases);
 }
+
+#[test]
+fn sub_filter() {
+    let http = format!(
+        "{PROXY} sub_filter LINE row; sub_filter_types image/png;
+        server {{ listen 127.0.0.1:{{port}}; root {{files}}; types {{ text/html html; text/plain txt; }}
+            location / {{ proxy_pass http://{{peer}}; }}
+            location /all/ {{ sub_filter_once off; sub_filter_last_modified on; sub_filter_types *; proxy_pass http://{{peer}}; }}
+            location /own/ {{ sub_filter text $uri; sub_filter \"of $arg_word\" \"\"; sub_filter_once off; proxy_pass http://{{peer}}; }}
+            location /packs/ {{ gunzip on; gzip on; sub_filter Text words; proxy_pass http://{{peer}}; }}
+            location /files/ {{ sub_filter_types *; sub_filter b x; sub_filter t ''; alias {{files}}/; }}
+            location /return/ {{ default_type text/html; return 200 \"A line, a line\"; }}
+        }}"
+    );
+    let mut cases = asked(&["/", "/all/", "/own/?word=text", "/own/", "/packs/"], "GET PATH HTTP/1.1", &[""]);
+    cases.extend(asked(&["/packs/"], "GET PATH HTTP/1.1", &["Accept-Encoding: gzip\r\n"]));
+    cases.extend(asked(&["/", "/all/"], "GET PATH HTTP/1.0", &[""]));
+    cases.extend(asked(&["/all/"], "HEAD PATH HTTP/1.1", &[""]));
+    let targets =
+        ["/return/", "/files/letters.txt", "/files/empty.txt", "/files/index.html", "/files/none", "/files/folder"];
+    cases.extend(plain(&targets, &["", "Range: bytes=0-3\r\n", "If-None-Match: *\r\n"]));
+    cases.retain(|case| !case.name.starts_with("/return/ If-None"));
+    Pair::start("filters sub", &http, answers()).compare(&cases);
+}

@@ -37,6 +37,7 @@ mod server_names;
 mod smuggling;
 mod static_files;
 mod sticky;
+mod sub_filter;
 mod websocket;
 
 fn fairlead() -> Setup {

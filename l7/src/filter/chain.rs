@@ -7,6 +7,7 @@ use super::Settings;
 use super::compress::Gzip;
 use super::gunzip::Gunzip;
 use super::headers;
+use super::sub::Sub;
 use crate::exchange::Exchange;
 use crate::h1::push_chunk_size;
 use std::sync::Arc;
@@ -25,12 +26,17 @@ pub(super) enum End {
 }
 
 pub(super) enum Step {
+    Sub(Sub),
     Gzip(Gzip),
 }
 
 impl Step {
     fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
         match self {
+            Step::Sub(sub) => {
+                sub.write(bytes, end, out);
+                Ok(())
+            }
             Step::Gzip(gzip) => gzip.write(bytes, end, out),
         }
     }
@@ -195,6 +201,9 @@ impl Chain {
 
     /// `$gzip_ratio`: bytes before and after, if they were compressed here.
     pub fn gzipped(&self) -> Option<(u64, u64)> {
-        self.steps.iter().map(|Step::Gzip(gzip)| gzip.totals()).next()
+        self.steps.iter().find_map(|step| match step {
+            Step::Gzip(gzip) => Some(gzip.totals()),
+            Step::Sub(_) => None,
+        })
     }
 }

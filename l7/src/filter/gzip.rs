@@ -2,7 +2,7 @@
 //!
 //! `compress` and `gunzip` do the work on bodies; `filter` and `content` ask here.
 
-use super::types::Types;
+use super::mime::Types;
 use super::{Settings as Filters, accept, head};
 use crate::content::http_date;
 use crate::directives::{ALL, IF_LOCATION};

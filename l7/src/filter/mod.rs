@@ -12,8 +12,9 @@ mod gunzip;
 mod gzip;
 mod head;
 mod headers;
+mod mime;
 mod send;
-mod types;
+mod sub;
 
 pub(crate) use chain::{Broken, Chain};
 pub(crate) use gzip::Stored;
@@ -33,12 +34,13 @@ pub(crate) struct Settings {
     headers: headers::Fields,
     trailers: headers::Fields,
     expires: headers::Expires,
+    sub: sub::Settings,
     pub gzip: gzip::Settings,
 }
 
 /// The tables, each with its title in the reference.
-pub(crate) const TABLES: [(&[Directive<Settings>], &str); 2] =
-    [(headers::DIRECTIVES, "http headers"), (gzip::DIRECTIVES, "http gzip")];
+pub(crate) const TABLES: [(&[Directive<Settings>], &str); 3] =
+    [(headers::DIRECTIVES, "http headers"), (sub::DIRECTIVES, "http sub"), (gzip::DIRECTIVES, "http gzip")];
 
 impl Settings {
     /// As a block inside this one begins.
@@ -56,6 +58,7 @@ impl Settings {
         let idle = settled.headers.is_empty()
             && settled.trailers.is_empty()
             && matches!(settled.expires, headers::Expires::Off)
+            && settled.sub.is_empty()
             && !settled.gzip.on
             && !settled.gzip.gunzip
             && settled.gzip.stored == Stored::Off;
@@ -65,7 +68,8 @@ impl Settings {
     /// A file of this type and length is sent as other bytes than its own: no range of it can be.
     pub fn changes_file(&self, exchange: &Exchange, content_type: &[u8], length: u64) -> bool {
         let answer = Answer { status: 200, content_type, length: Some(length), head: b"\r\n" };
-        self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n")
+        let packed = self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n");
+        packed || self.sub.suits(content_type, Some(length))
     }
 
     /// `gzip_static always` makes no difference between clients.
@@ -99,6 +103,7 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
     let mut chain = Chain::new(settings.clone());
     let mut varies = false;
     let mut changed = unpack(&settings, exchange, &mut chain, &mut varies);
+    changed |= substitute(&settings, exchange, local, &mut chain);
     changed |= compress(&settings, exchange, (local, range), (&mut chain, &mut varies));
     exchange.status = status;
     if varies && settings.gzip.vary {
@@ -129,6 +134,29 @@ fn unpack(settings: &Settings, exchange: &mut Exchange, chain: &mut Chain, varie
     head::remove(&mut exchange.sent_head, b"Content-Encoding");
     forget_bytes(exchange);
     chain.unpack();
+    true
+}
+
+/// `sub_filter`; true when the body may change.
+fn substitute(settings: &Settings, exchange: &mut Exchange, local: bool, chain: &mut Chain) -> bool {
+    let head = &exchange.sent_head;
+    let length = head::value(head, b"Content-Length").and_then(parse_decimal);
+    if !settings.sub.suits(head::value(head, b"Content-Type").unwrap_or_default(), length) {
+        return false;
+    }
+    let Some(sub) = settings.sub.begin(exchange) else { return false };
+    chain.add(Step::Sub(sub));
+    let head = &mut exchange.sent_head;
+    head::remove(head, b"Content-Length");
+    if local {
+        head::remove(head, b"Accept-Ranges");
+    }
+    if settings.sub.keeps_date {
+        head::weaken_etag(head);
+    } else {
+        head::remove(head, b"Last-Modified");
+        head::remove(head, b"ETag");
+    }
     true
 }
 

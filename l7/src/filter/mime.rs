@@ -9,13 +9,10 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// Whether a `Content-Type` is in the list; its parameters do not count.
+    /// Whether a `Content-Type` is in the list; its parameters do not count. As nginx: `*` is also none.
     pub fn has(&self, content_type: &[u8]) -> bool {
-        if content_type.is_empty() {
-            return false;
-        }
         let name = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
-        self.all || self.names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+        self.all || (!name.is_empty() && self.names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)))
     }
 
     /// Adds the arguments of a directive; `always` are in every list.
