@@ -117,6 +117,11 @@ impl Rates {
             .flatten()
     }
 
+    /// Whether sessions may have a `proxy_download_rate`.
+    pub fn limit_downloads(&self) -> bool {
+        !matches!(self.download, Limit::Fixed(0))
+    }
+
     /// What holds for a session that has just got its peer. Seconds count from its first try for one.
     pub fn limits(&self, record: &Record, now: Tick) -> Limits {
         let since = record.attempts.first().map_or(now, |first| first.started);

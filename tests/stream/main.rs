@@ -44,6 +44,7 @@ mod udp_addresses;
 mod udp_bounds;
 mod udp_peers;
 mod udp_rates;
+mod udp_runs;
 mod udp_sockets;
 mod unix_datagrams;
 mod variables;

@@ -11,7 +11,7 @@ use crate::fairlead;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Runs `test` in a network of its own, where this host has several addresses of both families.
-fn in_a_network(test: impl FnOnce() + Send + 'static) {
+pub fn in_a_network(test: impl FnOnce() + Send + 'static) {
     if !nix::unistd::getuid().is_root() {
         return; // Making one takes root.
     }

@@ -93,9 +93,13 @@ impl<S> Flow<S> {
         Some(u64::from(each).saturating_mul(self.requests).saturating_sub(self.responses))
     }
 
-    /// No number of datagrams of the client ends the session, so that several may go at once.
-    pub fn takes_many(&self) -> bool {
-        self.limits.requests == 0 && self.limits.responses != Some(0)
+    /// How many datagrams of the client may go before it is looked at whether the session is over.
+    pub fn requests_at_once(&self) -> u64 {
+        match (self.limits.requests, self.limits.responses) {
+            (0, Some(0)) => 1,
+            (0, _) => u64::MAX,
+            (requests, _) => u64::from(requests).saturating_sub(self.requests),
+        }
     }
 
     pub fn key(&self) -> &Key {

@@ -13,7 +13,7 @@ use crate::plan::Server;
 use crate::udp::calls;
 use crate::udp::flows::Id;
 use crate::udp::readiness::{Readiness, Ready};
-use crate::udp::resting::{Kind, Resting};
+use crate::udp::resting::{self, Kind, Resting};
 use crate::udp::room::Complaint;
 use fairlead_core::clock::Tick;
 use fairlead_core::net::Address;
@@ -69,6 +69,7 @@ struct Place {
 
 struct Line {
     socket: Socket,
+    is_udp: bool,
     /// `None`: it serves one session only.
     kind: Option<Kind>,
     /// The session it serves; none while it rests.
@@ -128,6 +129,11 @@ impl Links {
         self.line(link).map(|line| &line.socket)
     }
 
+    /// Several datagrams may go and come as one message.
+    pub fn is_udp(&self, link: Link) -> bool {
+        self.line(link).is_some_and(|line| line.is_udp)
+    }
+
     /// The session that a socket serves.
     pub fn owner(&self, link: Link) -> Option<Id> {
         self.line(link)?.owner
@@ -166,7 +172,7 @@ impl Links {
             Some(link) => link,
             None => {
                 let socket = self.create(peer, server, local, now)?;
-                self.settle(socket, kind)?
+                self.settle(socket, matches!(peer, Address::Ip(_)), kind)?
             }
         };
         let connected = self.socket(link).map_or(Ok(()), |socket| socket.connect(&target));
@@ -207,7 +213,7 @@ impl Links {
     }
 
     /// Gives a new socket a place and watches it.
-    fn settle(&mut self, socket: Socket, kind: Option<Kind>) -> Result<Link, Failure> {
+    fn settle(&mut self, socket: Socket, is_udp: bool, kind: Option<Kind>) -> Result<Link, Failure> {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { turn: 0, line: None });
             (self.places.len() - 1) as u32
@@ -216,7 +222,7 @@ impl Links {
         let link = Link { place, turn };
         let watched = self.readiness.watch(socket.as_fd(), link.token());
         if let Some(place) = self.places.get_mut(place as usize) {
-            place.line = Some(Line { socket, kind, owner: None });
+            place.line = Some(Line { socket, is_udp, kind, owner: None });
         }
         if let Err(error) = watched {
             self.close(link);
@@ -315,5 +321,8 @@ fn create(peer: &Address, server: &Server, local: Option<SocketAddr>) -> Result<
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), None)
         .map_err(|error| Failure::Local("socket()".into(), error))?;
     bind::prepare(&socket, peer, server, local).map_err(|failed| Failure::Local(failed.call, failed.error))?;
+    if domain != Domain::UNIX && resting::merges(server) {
+        calls::merge_datagrams(socket.as_fd());
+    }
     Ok(socket)
 }

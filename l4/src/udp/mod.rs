@@ -9,8 +9,10 @@
 mod batch;
 mod calls;
 pub mod flows;
+mod headers;
 mod links;
 mod pace;
+mod pile;
 mod queue;
 mod readiness;
 mod replies;
@@ -19,6 +21,7 @@ mod resting;
 mod room;
 mod session;
 mod settings;
+mod spans;
 mod stand_ins;
 mod waiting;
 
@@ -30,6 +33,7 @@ use fairlead_core::net::ListenerKey;
 use fairlead_core::worker::Current;
 use flows::{Flows, Id};
 use links::{Link, Links};
+use pile::Pile;
 use readiness::Ready;
 use replies::Outbox;
 use room::Complaint;
@@ -103,13 +107,15 @@ struct Engine {
     socket: OwnedFd,
     /// It may have more to read.
     readable: bool,
-    /// The listener has several addresses: datagrams tell which they came to.
-    wildcard: bool,
+    /// It is of UDP, not a Unix socket.
+    is_udp: bool,
+    kernel_cuts_segments: bool,
     key: ListenerKey,
     current: Rc<Current<Worker>>,
     flows: Flows<Session>,
     links: Links,
     ready: Vec<Ready>,
+    pile: Pile,
     outbox: Outbox,
     waiting: Waiting,
     timer: Option<Pin<Box<Sleep>>>,
@@ -123,9 +129,13 @@ struct Engine {
 
 impl Engine {
     fn new(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker>>) -> io::Result<Engine> {
-        let wildcard = key.address.ip().is_some_and(|ip| ip.is_unspecified());
-        if wildcard {
-            batch::ask_destination(socket.as_fd(), &key.address)?;
+        let ip = key.address.ip();
+        // It has several addresses: datagrams tell which they came to.
+        if ip.is_some_and(|ip| ip.is_unspecified()) {
+            calls::ask_destination(socket.as_fd(), &key.address)?;
+        }
+        if ip.is_some() {
+            calls::merge_datagrams(socket.as_fd());
         }
         let now = tick();
         let links = Links::new(now)?;
@@ -133,13 +143,15 @@ impl Engine {
         Ok(Engine {
             socket,
             readable: false,
-            wildcard,
+            is_udp: ip.is_some(),
+            kernel_cuts_segments: calls::kernel_cuts_segments(),
             key,
             current,
             // The bound is the configuration's, put there whenever a session begins.
             flows: Flows::new(0, now),
             links,
             ready: Vec::new(),
+            pile: Pile::default(),
             outbox: Outbox::default(),
             waiting: Waiting::default(),
             timer: None,
@@ -218,7 +230,7 @@ impl Engine {
     }
 
     fn read_clients(&mut self, batch: &mut Batch, now: Tick) {
-        match batch.receive_requests(self.socket.as_fd(), self.wildcard) {
+        match batch.receive_requests(self.socket.as_fd(), self.is_udp) {
             Ok(taken) => {
                 // A batch that is not full has drained the socket: the next one needs a new event.
                 self.readable = taken == BATCH;

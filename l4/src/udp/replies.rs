@@ -7,12 +7,13 @@ use crate::udp::flows::{Id, Verdict};
 use crate::udp::links::Link;
 use crate::udp::readiness::Ready;
 use crate::udp::session::End;
+use crate::udp::spans::{Run, Span};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{Level, OsError};
 use std::io;
 use std::os::fd::AsFd;
 
-/// Datagrams taken from one peer at a time; most send one.
+/// Messages taken from one peer at a time; most send one.
 const WANT: usize = 8;
 
 /// Messages that wait to be sent, in the order of their datagrams in the batch.
@@ -20,32 +21,52 @@ const WANT: usize = 8;
 pub(crate) struct Outbox {
     messages: Vec<Message>,
     sessions: Vec<Id>,
+    /// Pieces of all messages, one message's behind another's.
+    spans: Vec<Span>,
     /// Places of the batch that they take.
     taken: usize,
 }
 
+/// Whose replies, to whom, and how long those may be that go together.
+type Address = (Id, Sender, usize);
+
 impl Outbox {
-    /// Adds the datagrams of `count` places from the first free one on. The batch's places up to
-    /// `received` are in use whether sent or not.
-    fn add(&mut self, batch: &Batch, (id, to, segments): (Id, Sender, bool), count: usize) {
-        let mut bytes = 0;
-        let mut open = false;
-        for place in self.taken..self.taken + count {
-            let length = batch.datagram(place).map_or(0, <[u8]>::len);
-            match self.messages.last_mut().filter(|last| open && batch.continues(last.first, place, bytes)) {
-                Some(last) => {
-                    last.count += 1;
-                    bytes += length;
-                    open = batch.is_whole(last.first, place);
-                }
-                None => {
-                    self.messages.push(Message { to, first: place, count: 1 });
-                    self.sessions.push(id);
-                    (bytes, open) = (length, segments);
-                }
+    /// Adds `wanted` datagrams at most; how many there were.
+    fn add(&mut self, spans: impl Iterator<Item = Span>, address: Address, wanted: u64) -> u64 {
+        let mut added = 0;
+        for span in spans {
+            if added == wanted {
+                break;
             }
+            let most = usize::try_from(wanted - added).unwrap_or(usize::MAX);
+            let (span, _) = span.split(most);
+            self.push(span, address, added > 0);
+            added += span.count() as u64;
         }
-        self.taken += count;
+        added
+    }
+
+    /// `joins`: the last message is the same session's, of this very moment.
+    fn push(&mut self, span: Span, (id, to, longest): Address, mut joins: bool) {
+        let mut left = Some(span);
+        while let Some(span) = left {
+            if !joins {
+                self.messages.push(Message { to, run: Run::new(longest, usize::MAX), spans: 0 });
+                self.sessions.push(id);
+            }
+            let Some(message) = self.messages.last_mut() else { return };
+            let (head, rest) = message.run.take(span);
+            message.spans += usize::from(head.is_some());
+            self.spans.extend(head);
+            (left, joins) = (rest, false);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.messages.clear();
+        self.sessions.clear();
+        self.spans.clear();
+        self.taken = 0;
     }
 }
 
@@ -76,7 +97,8 @@ impl Engine {
                 Ok(want) => want,
                 Err(until) => return self.flows.rest(id, until, now),
             };
-            let taken = match batch.receive_replies(socket.as_fd(), self.outbox.taken, want) {
+            let at = self.outbox.taken;
+            let taken = match batch.receive_replies(socket.as_fd(), (at, want), self.links.is_udp(link)) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -85,15 +107,15 @@ impl Engine {
                     return self.end(id, End::Unreachable, now);
                 }
             };
-            let places = self.outbox.taken..self.outbox.taken + taken;
-            flow.session.read(places.filter_map(|place| batch.datagram(place)).map(<[u8]>::len), now);
+            let spans = (at..at + taken).filter_map(|place| batch.span(place));
+            flow.session.read(spans.clone().map(|span| span.length), now);
             let left = flow.replies_left().map_or(u64::MAX, |left| left.saturating_sub(queued));
-            let wanted = usize::try_from(left).unwrap_or(taken).min(taken);
             let to = Sender { client: flow.key().client, local: flow.key().local };
-            self.outbox.add(batch, (id, to, flow.session.segments.to_client), wanted);
-            queued += wanted as u64;
+            let added = self.outbox.add(spans, (id, to, flow.session.segments.to_client), left);
+            self.outbox.taken += taken;
+            queued += added;
             // What is more than the session waits for is lost with it.
-            if wanted as u64 == left || (taken < want && !event.error) {
+            if added == left || (taken < want && !event.error) {
                 return;
             }
         }
@@ -102,42 +124,43 @@ impl Engine {
     /// Sends what has gathered.
     pub fn send_replies(&mut self, batch: &Batch, now: Tick) {
         let mut outbox = std::mem::take(&mut self.outbox);
-        let mut at = 0;
+        let (mut at, mut spans) = (0, 0);
         while let Some(rest) = outbox.messages.get(at..).filter(|rest| !rest.is_empty()) {
-            match batch.send_replies(self.socket.as_fd(), rest) {
+            let left = outbox.spans.get(spans..).unwrap_or_default();
+            // Zero sent is not a thing that happens, and would be one for ever.
+            let done = match batch.send_replies(self.socket.as_fd(), rest, left) {
                 Ok(sent) => {
                     for (message, id) in rest.iter().zip(outbox.sessions.iter().skip(at)).take(sent) {
-                        self.replied(*id, message, batch, now);
+                        self.replied(*id, &message.run, now);
                     }
-                    // Zero is not a thing that happens, and would be one for ever.
-                    at += sent.max(1);
+                    sent.max(1)
                 }
                 Err(error) => {
                     if let (Some(message), Some(id)) = (rest.first(), outbox.sessions.get(at)) {
-                        self.not_replied(*id, message, batch, (&error, now));
+                        let spans = left.get(..message.spans).unwrap_or_default();
+                        self.not_replied(*id, (message, spans), batch, (&error, now));
                     }
-                    at += 1;
+                    1
                 }
-            }
+            };
+            spans += rest.iter().take(done).map(|message| message.spans).sum::<usize>();
+            at += done;
         }
-        outbox.messages.clear();
-        outbox.sessions.clear();
-        outbox.taken = 0;
+        outbox.clear();
         self.outbox = outbox;
     }
 
-    fn replied(&mut self, id: Id, message: &Message, batch: &Batch, now: Tick) {
+    fn replied(&mut self, id: Id, run: &Run, now: Tick) {
         let Some(flow) = self.flows.flow(id) else { return };
-        let bytes = bytes_of(message, batch);
-        flow.session.record.sent += bytes as u64;
-        self.count_replies(id, message.count, bytes, now);
+        flow.session.record.sent += run.bytes() as u64;
+        self.count_replies(id, run, now);
     }
 
-    fn count_replies(&mut self, id: Id, count: usize, bytes: usize, now: Tick) {
+    fn count_replies(&mut self, id: Id, run: &Run, now: Tick) {
         let Some(flow) = self.flows.flow(id) else { return };
         let first = flow.responses == 0;
-        flow.session.received(bytes, first, now);
-        if self.flows.response(id, count as u64, now) == Verdict::Done {
+        flow.session.received(run.bytes(), first, now);
+        if self.flows.response(id, run.count() as u64, now) == Verdict::Done {
             return self.end(id, End::Done, now);
         }
         // Nothing more comes to a listener that is gone.
@@ -147,15 +170,21 @@ impl Engine {
     }
 
     /// The first of several messages did not go: it is sent in another way, or lost.
-    fn not_replied(&mut self, id: Id, message: &Message, batch: &Batch, (error, now): (&io::Error, Tick)) {
+    fn not_replied(
+        &mut self,
+        id: Id,
+        (message, spans): (&Message, &[Span]),
+        batch: &Batch,
+        (error, now): (&io::Error, Tick),
+    ) {
         let Some(flow) = self.flows.flow(id) else { return };
-        if message.count > 1 && batch::refuses_segments(error) {
-            flow.session.segments.to_client = false;
-            for place in message.first..message.first + message.count {
-                let one = Message { to: message.to, first: place, count: 1 };
-                match batch.send_replies(self.socket.as_fd(), &[one]) {
-                    Ok(_) => self.replied(id, &one, batch, now),
-                    Err(error) => self.not_replied(id, &one, batch, (&error, now)),
+        if let Some(longest) = batch::longest_after(error, message.run.segment()) {
+            flow.session.segments.to_client = longest;
+            for span in spans.iter().flat_map(|span| span.datagrams()) {
+                let one = Message { to: message.to, run: Run::of(span), spans: 1 };
+                match batch.send_replies(self.socket.as_fd(), &[one], &[span]) {
+                    Ok(_) => self.replied(id, &one.run, now),
+                    Err(error) => self.not_replied(id, (&one, &[span]), batch, (&error, now)),
                 }
             }
             return;
@@ -168,11 +197,6 @@ impl Engine {
                 format_args!("sendmsg() failed {}", OsError(error)),
             );
         }
-        self.count_replies(id, message.count, bytes_of(message, batch), now);
+        self.count_replies(id, &message.run, now);
     }
-}
-
-fn bytes_of(message: &Message, batch: &Batch) -> usize {
-    let places = message.first..message.first + message.count;
-    places.map(|place| batch.datagram(place).map_or(0, <[u8]>::len)).sum()
 }

@@ -5,9 +5,10 @@ use crate::outcomes::Status;
 use crate::plan::Content;
 use crate::record::Record;
 use crate::target::{self, Located};
-use crate::udp::batch::{self, BATCH, Batch, Sender};
+use crate::udp::batch::{self, Batch, Sender};
 use crate::udp::flows::{Id, Key, Verdict};
-use crate::udp::session::{self, End, Session};
+use crate::udp::session::{self, End, Segments, Session};
+use crate::udp::spans::{LONGEST_SEGMENT, Run, Span};
 use crate::udp::{Engine, GRACE, stand_ins};
 use crate::variables::Variable;
 use crate::{pass, phases, returns};
@@ -17,72 +18,46 @@ use fairlead_core::log::{Level, OsError};
 use fairlead_core::worker::next_connection_number;
 use std::os::fd::AsFd;
 
-/// Places in a batch whose datagrams go with one call.
-struct Run {
-    places: [usize; BATCH],
-    count: usize,
-}
-
-impl Run {
-    /// The datagram at `first`, and those behind it that are of the same client and fit.
-    fn gather(batch: &Batch, first: usize, taken: usize, gone: &mut u32) -> Run {
-        let mut run = Run { places: [first; BATCH], count: 1 };
-        let sender = batch.sender(first);
-        let mut bytes = batch.datagram(first).map_or(0, <[u8]>::len);
-        let mut whole = true;
-        for place in first + 1..taken {
-            if *gone & 1 << place != 0 || batch.sender(place) != sender {
-                continue;
-            }
-            // What cannot go along must not be overtaken.
-            if !whole || !batch.continues(first, place, bytes) {
-                break;
-            }
-            whole = batch.is_whole(first, place);
-            bytes += batch.datagram(place).map_or(0, <[u8]>::len);
-            if let Some(next) = run.places.get_mut(run.count) {
-                *next = place;
-                run.count += 1;
-                *gone |= 1 << place;
-            }
-        }
-        run
-    }
-
-    fn places(&self) -> &[usize] {
-        self.places.get(..self.count).unwrap_or_default()
-    }
-}
-
 impl Engine {
     pub fn take_requests(&mut self, batch: &Batch, taken: usize, now: Tick) {
-        // Those that went along with an earlier one.
-        let mut gone = 0;
+        let mut pile = std::mem::take(&mut self.pile);
+        pile.fill((0..taken).map(|place| batch.span(place)));
         for first in 0..taken {
-            if gone & 1 << first != 0 {
-                continue;
-            }
-            let (Some(sender), Some(bytes)) = (batch.sender(first), batch.datagram(first)) else { continue };
+            let Some(sender) = batch.sender(first) else { continue };
             let key = Key { client: sender.client, local: sender.local };
-            let known = self.flows.find(&key).filter(|id| self.keeps_its_peer(*id, now));
-            if let Some(id) = known
-                && self.takes_many(id)
-            {
-                let run = Run::gather(batch, first, taken, &mut gone);
-                if run.count > 1 {
-                    self.forward_run(id, batch, &run, now);
-                    continue;
-                }
+            // After a message that did not go as one the next is a single datagram, come what may.
+            let mut alone = false;
+            while pile.left(first).is_some() {
+                let known = self.flows.find(&key).filter(|id| self.keeps_its_peer(*id, now));
+                let run = known.filter(|_| !alone).map_or(Run::ONE, |id| self.run_to_peer(id));
+                let run = pile.gather(first, run, |place| batch.sender(place) == Some(sender));
+                alone = match known.filter(|_| run.count() > 1) {
+                    Some(id) if self.forward_run(id, batch, (&run, pile.spans()), now) => {
+                        pile.remove();
+                        false
+                    }
+                    Some(_) => true,
+                    None => {
+                        let one = pile.remove_one(first).map_or(&[][..], |one| batch.bytes(one));
+                        self.take_request(known, key, one, now);
+                        false
+                    }
+                };
             }
-            self.take_request(known, key, bytes, now);
         }
+        self.pile = pile;
     }
 
-    /// Whether datagrams of one session may go to its peer several at once.
-    fn takes_many(&mut self, id: Id) -> bool {
-        let Some(flow) = self.flows.flow(id) else { return false };
-        // The first one has our PROXY header.
-        flow.takes_many() && flow.session.segments.to_peer && flow.requests > 0
+    /// Which datagrams may go to a session's peer as one message.
+    fn run_to_peer(&mut self, id: Id) -> Run {
+        match self.flows.flow(id) {
+            // The first one has our PROXY header.
+            Some(flow) if flow.requests > 0 => {
+                let most = usize::try_from(flow.requests_at_once()).unwrap_or(usize::MAX);
+                Run::new(flow.session.segments.to_peer, most)
+            }
+            _ => Run::ONE,
+        }
     }
 
     /// A session whose peer has left goes on for replies that may be on their way, and no more.
@@ -113,28 +88,29 @@ impl Engine {
         }
     }
 
-    fn forward_run(&mut self, id: Id, batch: &Batch, run: &Run, now: Tick) {
-        let Some(flow) = self.flows.flow(id) else { return };
-        let Some(socket) = self.links.socket(flow.session.link) else { return };
-        match batch.send_run(socket.as_fd(), run.places()) {
+    /// Sends datagrams to a session's peer as one message. False when they have to be tried in another
+    /// way: one by one, or to another peer.
+    fn forward_run(&mut self, id: Id, batch: &Batch, (run, spans): (&Run, &[Span]), now: Tick) -> bool {
+        let Some(flow) = self.flows.flow(id) else { return false };
+        let Some(socket) = self.links.socket(flow.session.link) else { return false };
+        match batch.send_run(socket.as_fd(), spans, run.segment()) {
             Ok(sent) => {
                 flow.session.sent(sent, sent);
-                // Nothing that ends with its requests is given several at once.
-                let _ = self.flows.request(id, run.count as u64, now);
+                if self.flows.request(id, run.count() as u64, now) == Verdict::Done {
+                    self.end(id, End::Done, now);
+                }
+                true
             }
-            Err(error) if returns::is_lost(&error) => {}
+            Err(error) if returns::is_lost(&error) => true,
             Err(error) => {
-                let key = *flow.key();
-                match batch::refuses_segments(&error) {
-                    true => flow.session.segments.to_peer = false,
-                    false => {
+                match batch::longest_after(&error, run.segment()) {
+                    Some(longest) => flow.session.segments.to_peer = longest,
+                    None => {
                         flow.session.peer_failed("send()", &error);
                         self.end(id, End::Unreachable, now);
                     }
                 }
-                for bytes in run.places().iter().filter_map(|place| batch.datagram(*place)) {
-                    self.take_request(self.flows.find(&key), key, bytes, now);
-                }
+                false
             }
         }
     }
@@ -267,10 +243,19 @@ impl Engine {
             }
         };
         self.links.own(link, id);
+        let (to_peer, to_client) = (self.longest_segment(self.links.is_udp(link)), self.longest_segment(self.is_udp));
+        if let Some(flow) = self.flows.flow(id) {
+            let to_peer = if flow.session.is_judged() { 0 } else { to_peer };
+            flow.session.segments = Segments { to_peer, to_client };
+        }
         for bytes in datagrams {
             if !self.forward(id, bytes, now) {
                 break;
             }
         }
+    }
+    /// How long datagrams may be that go with others as one message.
+    pub fn longest_segment(&self, is_udp: bool) -> usize {
+        if is_udp && self.kernel_cuts_segments { LONGEST_SEGMENT } else { 0 }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Kind {
     rcvbuf: Option<usize>,
     sndbuf: Option<usize>,
     keepalive: bool,
+    merges: bool,
 }
 
 #[derive(Default)]
@@ -53,8 +54,14 @@ impl Kind {
             rcvbuf: proxy.rcvbuf,
             sndbuf: proxy.sndbuf,
             keepalive: proxy.keepalive,
+            merges: merges(server),
         })
     }
+}
+
+/// Whether replies may come several at once: not where each has to wait for its time.
+pub(crate) fn merges(server: &Server) -> bool {
+    !server.rates.limit_downloads()
 }
 
 impl Resting {
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     fn kind(ipv6: bool) -> Kind {
-        Kind { ipv6, local: None, transparent: false, rcvbuf: None, sndbuf: None, keepalive: false }
+        Kind { ipv6, local: None, transparent: false, rcvbuf: None, sndbuf: None, keepalive: false, merges: true }
     }
 
     fn link(number: u64) -> Link {

@@ -20,7 +20,6 @@ use std::time::Duration;
 pub(crate) struct Session {
     pub record: Record,
     pub link: Link,
-    /// Several datagrams may go as segments of one message: to the peer, to the client.
     pub segments: Segments,
     /// What `proxy_upload_rate` and `proxy_download_rate` say, if they say anything.
     pace: Option<Box<Pace>>,
@@ -30,10 +29,11 @@ pub(crate) struct Session {
     _ticket: Ticket,
 }
 
-#[derive(Clone, Copy)]
+/// Longest datagrams that go along with others in one message; 0: each goes alone.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Segments {
-    pub to_peer: bool,
-    pub to_client: bool,
+    pub to_peer: usize,
+    pub to_client: usize,
 }
 
 /// How a session ended.
@@ -72,9 +72,7 @@ impl Session {
         match connect(&mut record, &mut candidates, links, now) {
             Ok((link, pick)) => {
                 let pace = Pace::of(&record, now);
-                // With a rate each datagram of the client is judged alone.
-                let to_peer = pace.as_ref().is_none_or(|pace| pace.upload.is_none());
-                let segments = Segments { to_peer, to_client: true };
+                let segments = Segments::default();
                 Some(Session { record, link, segments, pace, pick, changes: u64::MAX, _ticket: ticket })
             }
             Err(status) => {
@@ -92,6 +90,11 @@ impl Session {
             return false;
         }
         lease.peer.is_lost() || (lease.peer.has_failed(now) && lease.has_alternative(now))
+    }
+
+    /// Each datagram of the client has to be judged alone.
+    pub fn is_judged(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.upload.is_some())
     }
 
     /// Whether a datagram of the client may pass, as far as `proxy_upload_rate` goes.

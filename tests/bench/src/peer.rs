@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use mio::event::{Event, Source};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::{setsockopt, sockopt};
 use slab::Slab;
 
 use crate::Fault;
@@ -13,6 +14,12 @@ use crate::engine::{Loop, PEERS};
 
 /// What TCP and UDP clients send and peers send back.
 pub const MESSAGE: [u8; 128] = [b'm'; 128];
+
+/// Bytes of a datagram of a burst: what every QUIC stack may send before it knows the path's packets.
+pub const BURST: usize = 1200;
+
+/// Datagrams that go at once: the kernel takes 64, and 64 KiB, as one message.
+pub const MOST_AT_ONCE: usize = 48;
 
 /// The first server of every group; the others follow it.
 pub const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
@@ -31,6 +38,8 @@ pub enum Service {
     Stream,
     /// Datagrams come back.
     Datagrams,
+    /// Datagrams of [`BURST`] bytes come back, as many at once as are there.
+    Bursts,
 }
 
 impl Service {
@@ -43,11 +52,13 @@ impl Service {
 }
 
 const DATAGRAMS: usize = Service::TCP.len();
-const FIRST_CONNECTION: usize = DATAGRAMS + 1;
+const BURSTS: usize = DATAGRAMS + 1;
+const FIRST_CONNECTION: usize = BURSTS + 1;
 
 pub struct Peer {
     listeners: Vec<TcpListener>,
     datagrams: UdpSocket,
+    bursts: UdpSocket,
     connections: Slab<Served>,
     small: Vec<u8>,
     large: Vec<u8>,
@@ -74,14 +85,18 @@ impl Peer {
         // Not on every address: an answer would leave with another address than the question came to.
         let mut datagrams = UdpSocket::bind((FIRST_ADDRESS, Service::Datagrams.port()).into())?;
         register(registry, &mut datagrams, DATAGRAMS, Interest::READABLE)?;
+        let mut bursts = UdpSocket::bind((FIRST_ADDRESS, Service::Bursts.port()).into())?;
+        take_bursts(&bursts)?;
+        register(registry, &mut bursts, BURSTS, Interest::READABLE)?;
         let (small, large) = (response(128), response(64 * 1024));
-        Ok(Peer { listeners, datagrams, connections: Slab::new(), small, large })
+        Ok(Peer { listeners, datagrams, bursts, connections: Slab::new(), small, large })
     }
 
     /// Errors of a connection end that connection; an error here is one of the machine (no descriptors left).
     pub fn ready(&mut self, token: usize, event: &Event, turn: &mut Loop) -> Result<(), Fault> {
         match token {
             DATAGRAMS => self.send_back(turn),
+            BURSTS => self.send_bursts_back(turn),
             listener if listener < DATAGRAMS => self.accept(Service::TCP[listener], turn)?,
             token => {
                 let key = token - FIRST_CONNECTION;
@@ -96,6 +111,23 @@ impl Peer {
     fn send_back(&mut self, turn: &mut Loop) {
         while let Ok((length, from)) = self.datagrams.recv_from(turn.scratch) {
             let _ = self.datagrams.send_to(&turn.scratch[..length], from);
+        }
+    }
+
+    /// Gathers what one sender has sent, as a server answers what it has found in its socket.
+    fn send_bursts_back(&mut self, turn: &mut Loop) {
+        let (mut gathered, mut to) = (0, None);
+        loop {
+            let next = self.bursts.recv_from(&mut turn.scratch[gathered..]).ok();
+            let (length, from) = next.unzip();
+            let together = from == to && gathered + length.unwrap_or(0) <= MOST_AT_ONCE * BURST;
+            if let (false, Some(sender)) = (together, to) {
+                let _ = self.bursts.send_to(&turn.scratch[..gathered], sender);
+                turn.scratch.copy_within(gathered..gathered + length.unwrap_or(0), 0);
+                gathered = 0;
+            }
+            let Some(length) = length else { return };
+            (gathered, to) = (gathered + length, from);
         }
     }
 
@@ -120,7 +152,7 @@ impl Peer {
         let answer = match served.service {
             Service::HttpSmall => &self.small,
             Service::HttpLarge | Service::Stream => &self.large,
-            Service::Echo | Service::EchoOnce | Service::Datagrams => &MESSAGE[..],
+            Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => &MESSAGE[..],
         };
         if event.is_writable() && served.sent.is_some() {
             served.answer(answer)?;
@@ -153,7 +185,7 @@ impl Served {
     /// Whether these bytes end a request. Proxies do not pipeline, so a head that ends a read ends the request.
     fn is_asked(&mut self, bytes: &[u8]) -> bool {
         match self.service {
-            Service::Echo | Service::EchoOnce | Service::Datagrams => bytes.len() == MESSAGE.len(),
+            Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => bytes.len() == MESSAGE.len(),
             Service::Stream => self.sent.is_none(),
             Service::HttpSmall | Service::HttpLarge if self.tail.is_empty() && bytes.ends_with(b"\r\n\r\n") => true,
             Service::HttpSmall | Service::HttpLarge => {
@@ -191,6 +223,12 @@ impl Served {
     }
 }
 
+/// Lets datagrams of [`BURST`] bytes go and come several at once, as QUIC stacks have it.
+pub fn take_bursts(socket: &UdpSocket) -> io::Result<()> {
+    setsockopt(socket, sockopt::UdpGsoSegment, &(BURST as i32))?;
+    Ok(setsockopt(socket, sockopt::UdpGroSegment, &true)?)
+}
+
 fn register(registry: &Registry, source: &mut impl Source, token: usize, interest: Interest) -> io::Result<()> {
     registry.register(source, Token(PEERS + token), interest)
 }
@@ -213,7 +251,7 @@ mod tests {
     fn services_have_ports_and_listeners_of_their_own() {
         let ports: Vec<u16> = Service::TCP.iter().map(|service| service.port()).collect();
         assert_eq!(ports, [8001, 8002, 8003, 8004, 8005]);
-        assert_eq!(Service::Datagrams.port(), 8006);
+        assert_eq!((Service::Datagrams.port(), Service::Bursts.port()), (8006, 8007));
         assert!(Service::TCP.iter().enumerate().all(|(index, &service)| index == service as usize));
     }
 }

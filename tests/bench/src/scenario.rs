@@ -73,7 +73,7 @@ const TCP_BULK: Scenario =
 const TCP_CONN: Scenario =
     Scenario { name: "tcp_conn", service: Service::EchoOnce, kind: Kind::Tcp(Exchange::Once), ..HTTP_SMALL };
 
-pub static ALL: [Scenario; 22] = [
+pub static ALL: [Scenario; 23] = [
     HTTP_SMALL,
     Scenario { name: "http_64k", service: Service::HttpLarge, sized_buffers: true, ..HTTP_SMALL },
     Scenario { name: "http_64k_plain", service: Service::HttpLarge, by_default: false, ..HTTP_SMALL },
@@ -84,7 +84,16 @@ pub static ALL: [Scenario; 22] = [
     TCP_CONN,
     Scenario { name: "udp_rr", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Once), ..HTTP_SMALL },
     Scenario { name: "udp_sessions", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Session), ..HTTP_SMALL },
-    Scenario { name: "udp_window", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Window), ..HTTP_SMALL },
+    // Four clients with 16 datagrams of 1200 bytes on their way, in bursts (`UDP_SEGMENT`, `UDP_GRO`) on both sides.
+    Scenario { name: "udp_window", service: Service::Bursts, kind: Kind::Udp(Datagrams::Bursts), ..HTTP_SMALL },
+    // 16 clients with 16 datagrams of 128 bytes, each sent and read by itself.
+    Scenario {
+        name: "udp_window_plain",
+        service: Service::Datagrams,
+        kind: Kind::Udp(Datagrams::Window),
+        by_default: false,
+        ..HTTP_SMALL
+    },
     Scenario { name: "tcp_peers_2", servers: 2, share: 0.5, ..TCP_CONN },
     Scenario { name: "tcp_peers_10000", servers: 10_000, share: 0.5, ..TCP_CONN },
     Scenario { name: "peers_2", servers: 2, share: 0.5, ..HTTP_SMALL },
@@ -122,6 +131,7 @@ impl Scenario {
             Kind::Tcp(Exchange::Stream) => Load::Tcp(TcpLoad::new(target, 1, Exchange::Stream)),
             Kind::Tcp(exchange) => Load::Tcp(TcpLoad::new(target, CLIENTS, exchange)),
             // As many datagrams on their way as the default receive buffer of one socket holds.
+            Kind::Udp(Datagrams::Bursts) => Load::Udp(UdpLoad::new(target, CLIENTS / 16, Datagrams::Bursts)),
             Kind::Udp(Datagrams::Window) => Load::Udp(UdpLoad::new(target, CLIENTS / 4, Datagrams::Window)),
             Kind::Udp(manner) => Load::Udp(UdpLoad::new(target, CLIENTS, manner)),
         }

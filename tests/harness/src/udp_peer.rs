@@ -126,9 +126,15 @@ impl UdpClient {
 
     /// Does anything come within this time?
     pub fn hears_within(&self, limit: Duration) -> bool {
+        self.receive_within(limit).is_some()
+    }
+
+    pub fn receive_within(&self, limit: Duration) -> Option<Vec<u8>> {
         self.0.set_read_timeout(Some(limit)).expect("a limit can be set");
-        let heard = self.0.recv(&mut [0; 65536]).is_ok();
+        let mut buffer = vec![0; 65536];
+        let count = self.0.recv(&mut buffer);
         self.0.set_read_timeout(Some(PATIENCE)).expect("a limit can be set");
-        heard
+        buffer.truncate(count.ok()?);
+        Some(buffer)
     }
 }
