@@ -41,7 +41,8 @@ pub struct Prober {
 }
 
 /// How long [`Prober::resolve`] waits for the first answers about names that are new: whoever has
-/// nothing to serve with had better wait for them, but not for a name server that is down.
+/// nothing to serve with had better wait for them, but not for a name server that is down. What
+/// came in time is then waited for until the groups have it.
 const FIRST_ANSWERS: Duration = Duration::from_millis(500);
 
 enum Order {
@@ -80,7 +81,7 @@ impl Prober {
     }
 
     /// Looks up the names of a new generation's groups in place of the old ones', from now on. Returns
-    /// when each name has been looked up once, or half a second has passed.
+    /// when each name has been looked up once, or half a second has passed, and the groups are as was found.
     pub fn resolve(&self, groups: Vec<Arc<Group>>) {
         self.order(|taken| Order::Groups(groups, taken));
     }
@@ -127,10 +128,11 @@ fn run(mut orders: UnboundedReceiver<Order>, log: ErrorLog) -> io::Result<()> {
                 }
                 Order::Groups(groups, taken) => {
                     keeper.take(&groups);
-                    let answers = keeper.answers();
+                    let (answers, settled) = (keeper.answers(), keeper.settled());
                     spawn_local(async move {
                         // In time or not.
                         let _ = timeout(FIRST_ANSWERS, answers).await;
+                        settled.await;
                         let _ = taken.send(());
                     });
                 }
@@ -141,6 +143,8 @@ fn run(mut orders: UnboundedReceiver<Order>, log: ErrorLog) -> io::Result<()> {
             }
         }
     });
+    // Not to wait for a table that is being made for nobody.
+    runtime.shutdown_background();
     Ok(())
 }
 

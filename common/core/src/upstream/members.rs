@@ -178,7 +178,8 @@ pub(super) fn peers(lines: &[Line], answers: &[Option<Answer>], method: &Method,
     peers
 }
 
-fn sorted(answer: &Answer) -> Answer {
+/// The same for the same members, in whatever order they came.
+pub(super) fn sorted(answer: &Answer) -> Answer {
     let mut members = answer.clone();
     members.sort();
     members.dedup_by(|one, other| (&one.target, one.address, one.port) == (&other.target, other.address, other.port));

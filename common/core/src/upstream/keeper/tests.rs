@@ -3,7 +3,7 @@
 use super::*;
 use crate::log::{Destination, Registry};
 use crate::upstream::members::{Line, Members, source};
-use crate::upstream::{Server, Settings};
+use crate::upstream::{Hashing, Method, Server, Settings};
 use fairlead_conf::{Span, Word};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, SRV};
@@ -51,14 +51,25 @@ fn srv(priority: u16, port: u16, target: &str) -> RData {
     RData::SRV(SRV::new(priority, 1, port, Name::from_ascii(format!("{target}.")).unwrap()))
 }
 
+fn word(text: &str) -> Word {
+    Word { text: text.into(), span: Span::default(), quoted: false }
+}
+
 fn group(address: &str, service: Option<&str>, server: SocketAddr) -> Arc<Group> {
-    let word = |text: &str| Word { text: text.into(), span: Span::default(), quoted: false };
-    let line =
-        Server { resolve: true, service: service.map(word), default_port: Some(80), ..Server::new(word(address)) };
-    let members = Members::Named(source(&line).unwrap().unwrap());
+    group_of(&[(address, service)], Method::RoundRobin, server)
+}
+
+fn group_of(lines: &[(&str, Option<&str>)], method: Method, server: SocketAddr) -> Arc<Group> {
+    let line = |(address, service): &(&str, Option<&str>)| {
+        let service = service.map(word);
+        let server = Server { resolve: true, service, default_port: Some(80), ..Server::new(word(address)) };
+        let members = Members::Named(source(&server).unwrap().unwrap());
+        Line { server, members }
+    };
     let timeout = Duration::from_secs(5);
     let resolver = resolver::Settings { servers: vec![server], ipv6: false, timeout, ..resolver::Settings::default() };
-    Group::with_roster(&Settings::new(word("app")), vec![Line { server: line, members }], resolver).0
+    let settings = Settings { method, ..Settings::new(word("app")) };
+    Group::with_roster(&settings, lines.iter().map(line).collect(), resolver).0
 }
 
 fn names(group: &Arc<Group>) -> Vec<String> {
@@ -97,6 +108,7 @@ fn peers_follow_their_name_and_outlive_a_failing_server_but_not_the_name() {
         let mut keeper = Keeper::new(log, || {});
         keeper.take(std::slice::from_ref(&group));
         keeper.answers().await;
+        keeper.settled().await;
         assert_eq!(names(&group), ["192.0.2.1:81", "192.0.2.2:81"]);
         zone.borrow_mut().insert("a.test".into(), vec![a(2), a(3)]);
         become_(&group, &["192.0.2.2:81", "192.0.2.3:81"]).await;
@@ -147,14 +159,94 @@ fn a_reload_goes_on_with_what_is_known_and_stops_what_nobody_wants() {
         let mut keeper = Keeper::new(ErrorLog::default(), move || told.set(told.get() + 1));
         keeper.take(std::slice::from_ref(&first));
         keeper.answers().await;
+        keeper.settled().await;
         assert_eq!((names(&first), heard.get()), (vec!["192.0.2.1:80".to_owned()], 1));
         keeper.take(std::slice::from_ref(&second));
-        assert_eq!(names(&second), ["192.0.2.1:8080"], "at once");
+        keeper.settled().await;
+        assert_eq!(names(&second), ["192.0.2.1:8080"], "without another lookup");
         zone.borrow_mut().insert("a.test".into(), vec![a(9)]);
         become_(&second, &["192.0.2.9:8080"]).await;
         assert_eq!(names(&first), ["192.0.2.1:80"], "the old generation is left alone");
         keeper.take(&[]);
         assert!(keeper.watches.is_empty() && keeper.resolvers.is_empty());
+    });
+}
+
+#[test]
+fn answers_of_a_moment_are_one_edition() {
+    run(async {
+        let (server, zone) = serve().await;
+        let hosts: Vec<String> = (0..20).map(|number| format!("n{number}.test")).collect();
+        for (host, last) in hosts.iter().zip(1..) {
+            zone.borrow_mut().insert(host.clone(), vec![a(last)]);
+        }
+        let lines: Vec<_> = hosts.iter().map(|host| (&**host, None)).collect();
+        let [first, second] = [(); 2].map(|()| group_of(&lines, Method::RoundRobin, server));
+        let heard = Rc::new(Cell::new(0));
+        let told = heard.clone();
+        let (log, path) = log("moment");
+        let mut keeper = Keeper::new(log, move || told.set(told.get() + 1));
+        keeper.take(std::slice::from_ref(&first));
+        keeper.answers().await;
+        keeper.settled().await;
+        assert_eq!(names(&first).len(), 20);
+        heard.set(0);
+        keeper.take(&[second.clone(), second.clone()]);
+        keeper.settled().await;
+        assert_eq!((names(&second).len(), second.current().edition(), heard.get()), (20, 1, 1));
+        let renewal = keeper.renewals[0].0.clone();
+        for round in 100..110 {
+            renewal.hear(0, vec![Member::plain([192, 0, 2, round].into())]);
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            renewal.hear(1, vec![Member::plain([192, 0, 3, round].into())]);
+            keeper.settled().await;
+        }
+        let editions = second.current().edition() - 1;
+        assert!(editions <= 15, "{editions} editions for twenty answers, two at a time");
+        let said = "has 20 peers now, 20 new and 0 gone, by n0.test and 19 more";
+        assert!(std::fs::read_to_string(&path).unwrap().contains(said));
+        let _ = std::fs::remove_file(&path);
+    });
+}
+
+#[test]
+fn neither_workers_nor_health_checks_wait_for_a_table_that_is_made() {
+    run(async {
+        let (server, zone) = serve().await;
+        // So many that the table is one of the largest.
+        zone.borrow_mut().insert("a.test".into(), (1..=41).map(a).collect());
+        let method = Method::Hash { key: word("$a"), table: Hashing::Maglev };
+        let group = group_of(&[("a.test", None)], method, server);
+        let seen = group.clone();
+        let worker = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            loop {
+                let began = tick();
+                let now = seen.current();
+                longest = longest.max(tick().since(began));
+                if !now.peers.is_empty() {
+                    return longest;
+                }
+                std::thread::yield_now();
+            }
+        });
+        let mut keeper = Keeper::new(ErrorLog::default(), || {});
+        keeper.take(std::slice::from_ref(&group));
+        keeper.answers().await;
+        let (began, mut longest) = (tick(), Duration::ZERO);
+        let mut settled = std::pin::pin!(keeper.settled());
+        let (mut before, mut over) = (began, false);
+        while !over {
+            over = tokio::time::timeout(Duration::from_millis(1), &mut settled).await.is_ok();
+            longest = longest.max(tick().since(before));
+            before = tick();
+        }
+        let took = tick().since(began);
+        assert_eq!(names(&group).len(), 41);
+        let waited = worker.join().unwrap();
+        assert!(longest < took / 2, "this thread stood still for {longest:?} of {took:?}");
+        assert!(waited < took / 2, "a worker waited {waited:?} of {took:?}");
     });
 }
 

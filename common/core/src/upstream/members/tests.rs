@@ -4,7 +4,7 @@ use crate::dice::Dice;
 use super::*;
 use crate::clock::Tick;
 use crate::resolver;
-use crate::upstream::roster::Roster;
+use crate::upstream::roster::{Change, Roster};
 use crate::upstream::{Balancer, Choice, Group, Hashing, Lease, Settings, Slot, Tried};
 use fairlead_conf::{Span, Word};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,11 @@ fn host(last: u64) -> IpAddr {
 fn planned(lines: Vec<Line>, method: Method) -> (Arc<Group>, Arc<Roster>) {
     let settings = Settings { method, ..Settings::new(word("app")) };
     Group::with_roster(&settings, lines, resolver::Settings::default())
+}
+
+/// One answer alone.
+fn learn(roster: &Roster, line: usize, answer: Answer) -> Result<Option<Change>, String> {
+    roster.make([(line, answer)].into()).map(|next| roster.stage(next))
 }
 
 fn shown(peers: &[Arc<Peer>]) -> Vec<String> {
@@ -88,7 +93,7 @@ fn follow(seed: u64) {
         let turn = dice.roll(5) as usize % answer.len().max(1);
         answer.rotate_left(turn);
         let edition = roster.edition();
-        let change = roster.stage(base + which, answer).unwrap();
+        let change = learn(&roster, base + which, answer).unwrap();
         assert_eq!(roster.edition(), edition, "{at}: workers hear of it when it is announced");
         if let Some(change) = &change {
             roster.announce(change, Tick(1));
@@ -146,7 +151,7 @@ fn services(records: &[(u16, u16, u16, &str, u64)]) -> Answer {
 
 fn peers_of(server: Server, method: Method, answer: Answer) -> Vec<String> {
     let (group, roster) = planned(vec![line(server)], method);
-    if let Some(change) = roster.stage(0, answer).unwrap() {
+    if let Some(change) = learn(&roster, 0, answer).unwrap() {
         roster.announce(&change, Tick(1));
     }
     shown(&group.current().peers)
@@ -195,9 +200,9 @@ fn srv_members_always_come_from_the_best_priority_there_is() {
 fn the_order_of_addresses_and_repeated_ones_change_nothing() {
     let (group, roster) = planned(vec![line(named("a.test", None))], Method::RoundRobin);
     let answer = |list: &[u64]| list.iter().map(|last| Member::plain(host(*last))).collect::<Answer>();
-    roster.announce(&roster.stage(0, answer(&[2, 1])).unwrap().unwrap(), Tick(1));
+    roster.announce(&learn(&roster, 0, answer(&[2, 1])).unwrap().unwrap(), Tick(1));
     assert_eq!(shown(&group.current().peers), ["10.0.0.1:80 w1", "10.0.0.2:80 w1"]);
-    assert!(roster.stage(0, answer(&[1, 2, 1])).unwrap().is_none());
+    assert!(learn(&roster, 0, answer(&[1, 2, 1])).unwrap().is_none());
     assert_eq!(roster.edition(), 1);
 }
 
@@ -210,12 +215,29 @@ fn who_joins_others_starts_slowly() {
         let recovery = |peer: &Arc<Peer>| peer.recovery(Tick(now)).map(|(parts, _)| parts);
         group.current().peers.iter().map(recovery).collect()
     };
-    roster.announce(&roster.stage(0, answer(&[1, 2])).unwrap().unwrap(), Tick(1_000));
+    roster.announce(&learn(&roster, 0, answer(&[1, 2])).unwrap().unwrap(), Tick(1_000));
     assert_eq!(parts(1_000), [None, None], "the first ones have nobody to leave the work to");
-    roster.announce(&roster.stage(0, answer(&[1, 2, 3])).unwrap().unwrap(), Tick(5_000));
+    roster.announce(&learn(&roster, 0, answer(&[1, 2, 3])).unwrap().unwrap(), Tick(5_000));
     assert_eq!(parts(5_000), [None, None, Some(0)]);
     assert_eq!(parts(15_000), [None, None, Some(10)]);
     assert_eq!(parts(69_000), [None, None, None]);
+}
+
+#[test]
+fn an_edition_is_nobodys_while_it_is_made_and_one_for_all_that_was_heard() {
+    let lines = vec![line(named("a.test", None)), line(named("b.test", None))];
+    let (group, roster) = planned(lines, Method::RoundRobin);
+    let slot = Slot::new(group.clone(), 1);
+    let heard = [(0, vec![Member::plain(host(1))]), (1, vec![Member::plain(host(2))])];
+    let next = roster.make(heard.into()).unwrap();
+    assert!(Arc::ptr_eq(&group.current(), &group) && roster.answer(0).is_none());
+    let change = roster.stage(next).unwrap();
+    assert_eq!((group.current().edition(), roster.edition()), (1, 0));
+    assert!(pick(&slot).is_none(), "no worker knows of it");
+    roster.announce(&change, Tick(1));
+    assert_eq!(shown(&slot.balancer().group.peers), ["10.0.0.1:80 w1", "10.0.0.2:80 w1"]);
+    let (source, others) = change.cause(&roster).unwrap();
+    assert_eq!((&*source.host, others), ("a.test", 1));
 }
 
 #[test]
@@ -225,11 +247,11 @@ fn a_retry_after_a_change_picks_from_the_new_members() {
     let answer = |last: u64| vec![Member::plain(host(last))];
     let mut tried = Tried::default();
     let choice = Choice { now: Tick(1), client: None, key: b"", sid: None };
-    roster.announce(&roster.stage(0, answer(1)).unwrap().unwrap(), Tick(1));
+    roster.announce(&learn(&roster, 0, answer(1)).unwrap().unwrap(), Tick(1));
     let first: Rc<Balancer> = slot.balancer();
     let lease = first.pick(&choice, &mut tried).unwrap();
     assert!(first.pick(&choice, &mut tried).is_err(), "its only peer is tried");
-    roster.announce(&roster.stage(0, answer(2)).unwrap().unwrap(), Tick(1));
+    roster.announce(&learn(&roster, 0, answer(2)).unwrap().unwrap(), Tick(1));
     assert!(lease.peer.state.is_removed());
     let next = slot.balancer().pick(&choice, &mut tried).unwrap();
     assert_eq!(&*next.peer.name, "10.0.0.2:80");
@@ -240,9 +262,9 @@ fn an_answer_that_asks_for_too_much_changes_nothing() {
     let method = Method::Hash { key: word("$a"), table: Hashing::Ring };
     let (group, roster) = planned(vec![line(named("app.test", Some("http")))], method);
     let few = services(&[(1, 1, 80, "a", 1)]);
-    roster.announce(&roster.stage(0, few).unwrap().unwrap(), Tick(1));
+    roster.announce(&learn(&roster, 0, few).unwrap().unwrap(), Tick(1));
     let many: Vec<_> = (1..20).map(|last| (1, u16::MAX, 80, "a", last)).collect();
-    assert!(roster.stage(0, services(&many)).err().unwrap().contains("points of the consistent hash"));
+    assert!(learn(&roster, 0, services(&many)).err().unwrap().contains("points of the consistent hash"));
     assert_eq!(shown(&group.current().peers), ["10.0.0.1:80 w1"]);
 }
 
