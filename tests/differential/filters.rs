@@ -11,11 +11,10 @@ fn answers() -> Answers {
         ([head.as_bytes(), body].concat(), false)
     };
     let text = "a line of text that packs well\n".repeat(40);
-    let page =
-        format!("200 OK\r\nContent-Type: text/html; charset=utf-8\r\nETag: \"x\"\r\nAccept-Ranges: bytes\r\nX-End: 1");
+    let page = "200 OK\r\nContent-Type: text/html; charset=utf-8\r\nETag: \"x\"\r\nAccept-Ranges: bytes\r\nX-End: 1";
     let plain = text.as_bytes();
     Answers::from([
-        ("page", length(&page, plain)),
+        ("page", length(page, plain)),
         ("weak", length("200 OK\r\nContent-Type: text/html\r\nETag: W/\"x\"", plain)),
         ("odd tag", length("200 OK\r\nContent-Type: text/html\r\nETag: x", plain)),
         ("short", length("200 OK\r\nContent-Type: text/html", b"short")),
