@@ -195,7 +195,8 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         repeat: Repeat::Once,
         default: Some("off"),
         doc: "Ends sessions when their peer is removed from its group, marked `down`, or fails its active health \
-              check; their log line says so, and their status stays 200.",
+              check; their log line says so, and their status stays 200. A UDP session ends with the next datagram: \
+              the peer's is dropped, the client's begins a session with another peer.",
         set: |proxy, given| given.flag(0).map(|on| proxy.session_drop = on),
     },
 ];

@@ -1,11 +1,11 @@
 //! `proxy_session_drop`: sessions end when their peer is lost. (NGINX Plus has it.)
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fairlead_harness::{Proxy, Signal, TcpPeer, connect, read_line, read_to_end};
+use fairlead_harness::{PATIENCE, Proxy, Signal, TcpPeer, connect, read_line, read_to_end};
 
 use crate::fairlead;
 
@@ -104,4 +104,42 @@ fn sessions_of_a_peer_that_a_reload_removes_end() {
     let (mut kept, _) = session(&keeping);
     reload(&mut keeping, &body("server {b};", "off"));
     assert!(still_answers(&mut kept, "a: who"), "a reload ends no session that does not ask for it");
+}
+
+/// What the client hears of a peer that a reload has removed, and the proxy.
+fn last_words(drop: &str) -> (Proxy, String) {
+    let (peer, client) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    [&peer, &client].map(|socket| socket.set_read_timeout(Some(PATIENCE)).unwrap());
+    let body = |server: &str| {
+        format!(
+            "stream {{ log_format s '$status $upstream_bytes_received'; upstream group {{ zone group 64k; {server} }}
+            server {{ listen 127.0.0.1:{{port}} udp; proxy_pass group; proxy_session_drop {drop};
+                access_log {{dir}}/access.log s; }} }}"
+        )
+    };
+    let mut proxy = fairlead().workers(1).start(&body(&format!("server {};", peer.local_addr().unwrap())));
+    client.send_to(b"hello", proxy.address()).unwrap();
+    let mut buffer = [0; 64];
+    let (_, session) = peer.recv_from(&mut buffer).unwrap();
+    proxy.rewrite(&body("server 127.0.0.1:9;"));
+    proxy.signal(Signal::SIGHUP);
+    proxy.wait_for_error("generation 2 is served");
+    peer.send_to(b"still here", session).unwrap();
+    if drop == "on" {
+        proxy.access_lines(1);
+        client.set_nonblocking(true).unwrap();
+    }
+    let heard = client.recv(&mut buffer).map_or_else(
+        |error| format!("{:?}", error.kind()),
+        |count| String::from_utf8_lossy(&buffer[..count]).into_owned(),
+    );
+    (proxy, heard)
+}
+
+#[test]
+fn a_udp_session_ends_when_its_lost_peer_speaks() {
+    let (proxy, heard) = last_words("on");
+    assert_eq!((heard.as_str(), proxy.access_log()), ("WouldBlock", vec!["200 0".to_owned()]));
+    proxy.wait_for_error("upstream server is removed or unavailable, session dropped while proxying connection");
+    assert_eq!(last_words("off").1, "still here");
 }

@@ -93,6 +93,10 @@ impl Engine {
                 queued = 0;
             }
             let (Some(flow), Some(socket)) = (self.flows.flow(id), self.links.socket(link)) else { return };
+            if flow.session.is_dropped() {
+                self.send_replies(batch, now);
+                return self.end(id, End::Dropped, now);
+            }
             let want = match flow.session.appetite(WANT, now) {
                 Ok(want) => want,
                 Err(until) => return self.flows.rest(id, until, now),

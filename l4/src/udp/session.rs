@@ -5,6 +5,7 @@ use crate::outcomes::Status;
 use crate::plan::Server;
 use crate::proxy::HeaderVersion;
 use crate::record::{Record, level};
+use crate::session_drop::LOST;
 use crate::target::{CONNECTING, Candidates, Pick};
 use crate::udp::flows::{Flow, Limits};
 use crate::udp::links::{Failure, Link, Links};
@@ -47,6 +48,8 @@ pub(crate) enum End {
     Unreachable,
     /// The peer is gone, and the client goes on with another.
     Moved,
+    /// The peer is gone, and `proxy_session_drop` lets it say no more.
+    Dropped,
     /// It made room for another.
     Evicted,
     /// The listener is gone.
@@ -90,6 +93,14 @@ impl Session {
             return false;
         }
         lease.peer.is_lost() || (lease.peer.has_failed(now) && lease.has_alternative(now))
+    }
+
+    /// What the peer says does not count any more: `proxy_session_drop`, and it is lost.
+    pub fn is_dropped(&self) -> bool {
+        match &self.pick {
+            Pick::Lease(lease) => self.record.entry.server.proxy.session_drop && lease.peer.is_lost(),
+            Pick::Address(_) => false,
+        }
     }
 
     /// Each datagram of the client has to be judged alone.
@@ -190,6 +201,10 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     let mut session = flow.session;
     let status = match end {
         End::Done | End::Shutdown | End::Moved => Status::Ok,
+        End::Dropped => {
+            session.record.log(Level::Warn, "proxying connection", format_args!("{LOST}"));
+            Status::Ok
+        }
         End::Silent if unanswered => {
             let message = format_args!("upstream timed out (110: Connection timed out)");
             session.record.log(Level::Error, "proxying connection", message);
@@ -201,7 +216,7 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
     };
     match end {
         // It is not the peer's fault, and says nothing good of it.
-        End::Moved | End::Evicted => {}
+        End::Moved | End::Dropped | End::Evicted => {}
         _ if status == Status::BadGateway => session.pick.fail(&session.record, now),
         _ if responses == 0 => session.pick.succeed(now),
         _ => {}
@@ -218,7 +233,7 @@ pub(crate) fn finish(flow: Flow<Session>, end: End, now: Tick) {
         End::Moved => "udp moved to another peer",
         End::Evicted => "udp made room for another session",
         End::Shutdown => "disconnected on shutdown",
-        End::Silent | End::Unreachable => "",
+        End::Silent | End::Unreachable | End::Dropped => "",
     };
     if !what.is_empty() && record.wants(Level::Info) {
         record.note(format_args!(
