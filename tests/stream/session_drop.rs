@@ -109,7 +109,9 @@ fn sessions_of_a_peer_that_a_reload_removes_end() {
 /// What the client hears of a peer that a reload has removed, and the proxy.
 fn last_words(drop: &str) -> (Proxy, String) {
     let (peer, client) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-    [&peer, &client].map(|socket| socket.set_read_timeout(Some(PATIENCE)).unwrap());
+    for socket in [&peer, &client] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
     let body = |server: &str| {
         format!(
             "stream {{ log_format s '$status $upstream_bytes_received'; upstream group {{ zone group 64k; {server} }}
