@@ -86,7 +86,7 @@ pub static ALL: [Scenario; 23] = [
     Scenario { name: "udp_sessions", service: Service::Datagrams, kind: Kind::Udp(Datagrams::Session), ..HTTP_SMALL },
     // Four clients with 16 datagrams of 1200 bytes on their way, in bursts (`UDP_SEGMENT`, `UDP_GRO`) on both sides.
     Scenario { name: "udp_window", service: Service::Bursts, kind: Kind::Udp(Datagrams::Bursts), ..HTTP_SMALL },
-    // 16 clients with 16 datagrams of 128 bytes, each sent and read by itself.
+    // Twelve clients with 16 datagrams of 128 bytes, each sent and read by itself.
     Scenario {
         name: "udp_window_plain",
         service: Service::Datagrams,
@@ -130,9 +130,10 @@ impl Scenario {
             Kind::Reload => Load::Http(HttpLoad::new(target, CLIENTS, Manner::Keepalive)),
             Kind::Tcp(Exchange::Stream) => Load::Tcp(TcpLoad::new(target, 1, Exchange::Stream)),
             Kind::Tcp(exchange) => Load::Tcp(TcpLoad::new(target, CLIENTS, exchange)),
-            // As many datagrams on their way as the default receive buffer of one socket holds.
+            // Fewer datagrams on their way than the default receive buffer of one socket holds, which each costs
+            // far more than its bytes.
             Kind::Udp(Datagrams::Bursts) => Load::Udp(UdpLoad::new(target, CLIENTS / 16, Datagrams::Bursts)),
-            Kind::Udp(Datagrams::Window) => Load::Udp(UdpLoad::new(target, CLIENTS / 4, Datagrams::Window)),
+            Kind::Udp(Datagrams::Window) => Load::Udp(UdpLoad::new(target, CLIENTS * 3 / 16, Datagrams::Window)),
             Kind::Udp(manner) => Load::Udp(UdpLoad::new(target, CLIENTS, manner)),
         }
     }
