@@ -5,33 +5,17 @@
 //! a zone's size bounds the keys of all shards together.
 
 use super::key::Key;
-use crate::stats::Counter;
-use ahash::{AHashMap, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// So many that two workers seldom want the same one.
-const SHARDS: usize = 64;
+use super::shards::Shards;
+use ahash::AHashMap;
+use std::sync::Arc;
 
 /// A zone as one generation sees it. Reloads carry the counts over, whatever the new size.
 #[derive(Clone)]
 pub struct Zone {
     /// Bytes that keys may take.
     size: u64,
-    table: Arc<Table>,
+    table: Arc<Shards<AHashMap<Key, u32>>>,
 }
-
-struct Table {
-    shards: Box<[Shard; SHARDS]>,
-    hasher: RandomState,
-    used: AtomicU64,
-    overflows: Counter,
-}
-
-/// On a cache line of its own.
-#[repr(align(64))]
-#[derive(Default)]
-struct Shard(Mutex<AHashMap<Key, u32>>);
 
 /// Why a connection was not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +28,14 @@ pub enum Refusal {
 
 /// One counted connection.
 pub struct Held {
-    table: Arc<Table>,
+    table: Arc<Shards<AHashMap<Key, u32>>>,
     key: Key,
 }
 
 impl Zone {
     /// An empty zone of `size` bytes.
     pub fn new(size: u64) -> Zone {
-        let table = Table {
-            shards: Box::new(std::array::from_fn(|_| Shard::default())),
-            hasher: RandomState::new(),
-            used: AtomicU64::new(0),
-            overflows: Counter::default(),
-        };
-        Zone { size, table: Arc::new(table) }
+        Zone { size, table: Arc::default() }
     }
 
     /// The same counts, bounded anew. Keys beyond a smaller size stay until their connections end.
@@ -71,7 +49,7 @@ impl Zone {
     /// Why it has to be turned away; nothing is counted then.
     pub fn take(&self, key: &[u8], limit: u32) -> Result<Held, Refusal> {
         let table = &self.table;
-        let mut counts = table.shard(key);
+        let mut counts = table.of(key);
         let key = match counts.get_mut(key) {
             Some(count) if *count >= limit => return Err(Refusal::Limit),
             Some(count) => {
@@ -89,12 +67,11 @@ impl Zone {
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), Refusal> {
-        let room = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.size);
-        let reserved = self.table.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
-        reserved.map(drop).map_err(|_| {
-            self.table.overflows.add(1);
-            Refusal::Full
-        })
+        if self.table.reserve(bytes, self.size) {
+            return Ok(());
+        }
+        self.table.overflows.add(1);
+        Err(Refusal::Full)
     }
 
     pub fn size(&self) -> u64 {
@@ -103,7 +80,7 @@ impl Zone {
 
     /// Bytes its keys take now; zero when no connection is counted.
     pub fn used(&self) -> u64 {
-        self.table.used.load(Ordering::Relaxed)
+        self.table.used()
     }
 
     /// Connections turned away because the zone was full.
@@ -117,18 +94,9 @@ impl Zone {
     }
 }
 
-impl Table {
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, AHashMap<Key, u32>> {
-        let place = self.hasher.hash_one(key) as usize % SHARDS;
-        let shard = self.shards.get(place).unwrap_or(&self.shards[0]);
-        // Nobody panics while holding it.
-        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut counts = self.table.shard(self.key.bytes());
+        let mut counts = self.table.of(self.key.bytes());
         let left = counts.get_mut(self.key.bytes()).map(|count| {
             *count = count.saturating_sub(1);
             *count
@@ -136,7 +104,7 @@ impl Drop for Held {
         if left == Some(0) {
             counts.remove(self.key.bytes());
             drop(counts);
-            self.table.used.fetch_sub(cost(self.key.bytes()), Ordering::Relaxed);
+            self.table.free(cost(self.key.bytes()));
         }
     }
 }

@@ -6,6 +6,7 @@ mod key;
 mod keyed;
 mod req;
 mod settings;
+mod shards;
 #[cfg(test)]
 mod tests;
 

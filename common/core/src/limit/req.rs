@@ -5,14 +5,10 @@
 //! zone's size bounds the keys of all shards together; who was away longest makes room.
 
 use super::key::Key;
+use super::shards::{SHARDS, Shards};
 use crate::clock::Tick;
-use crate::stats::Counter;
-use ahash::{AHashMap, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// So many that two workers seldom want the same one.
-const SHARDS: usize = 64;
+use ahash::AHashMap;
+use std::sync::Arc;
 
 /// A zone as one generation sees it. Reloads carry the buckets over, whatever the new size and rate.
 #[derive(Clone)]
@@ -21,20 +17,8 @@ pub struct Buckets {
     size: u64,
     /// Thousandths of a request in a second.
     rate: u64,
-    table: Arc<Table>,
+    table: Arc<Shards<Keys>>,
 }
-
-struct Table {
-    shards: Box<[Shard; SHARDS]>,
-    hasher: RandomState,
-    used: AtomicU64,
-    overflows: Counter,
-}
-
-/// On a cache line of its own.
-#[repr(align(64))]
-#[derive(Default)]
-struct Shard(Mutex<Keys>);
 
 /// Why a request may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +32,7 @@ pub enum TooMuch {
 impl Buckets {
     /// An empty zone of `size` bytes whose buckets lose `rate` thousandths of a request a second.
     pub fn new(size: u64, rate: u64) -> Buckets {
-        let table = Table {
-            shards: Box::new(std::array::from_fn(|_| Shard::default())),
-            hasher: RandomState::new(),
-            used: AtomicU64::new(0),
-            overflows: Counter::default(),
-        };
-        Buckets { size, rate, table: Arc::new(table) }
+        Buckets { size, rate, table: Arc::default() }
     }
 
     /// The same buckets under new rules.
@@ -67,19 +45,19 @@ impl Buckets {
     /// # Errors
     /// It is more, or there is no room: nothing is counted.
     pub fn take(&self, key: &[u8], burst: u64, now: Tick) -> Result<u64, TooMuch> {
-        let mut keys = self.table.shard(key);
+        let mut keys = self.table.of(key);
         if let Some(bucket) = keys.touch(key) {
             return bucket.take(self.rate, burst, now);
         }
         // nginx too looks at one or two with each new key, so that silent ones do not pile up.
         let freed = keys.expire(self.rate, now);
-        self.table.used.fetch_sub(freed, Ordering::Relaxed);
+        self.table.free(freed);
         drop(keys);
         self.reserve(key)?;
-        let mut keys = self.table.shard(key);
+        let mut keys = self.table.of(key);
         if let Some(bucket) = keys.touch(key) {
             // Another worker was faster.
-            self.table.used.fetch_sub(cost(key), Ordering::Relaxed);
+            self.table.free(cost(key));
             return bucket.take(self.rate, burst, now);
         }
         // The first request is never too much.
@@ -92,7 +70,7 @@ impl Buckets {
     /// # Errors
     /// It is more than `burst`.
     pub fn look(&self, key: &[u8], burst: u64, now: Tick) -> Result<(), TooMuch> {
-        let keys = self.table.shard(key);
+        let keys = self.table.of(key);
         let excess = keys.find(key).map_or(0, |bucket| bucket.after(self.rate, now));
         if excess > burst { Err(TooMuch::Excess(excess)) } else { Ok(()) }
     }
@@ -106,24 +84,22 @@ impl Buckets {
     /// key's own first.
     fn reserve(&self, key: &[u8]) -> Result<(), TooMuch> {
         let (bytes, own) = (cost(key), self.table.place(key));
-        let room = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.size);
         let mut next = 0;
-        loop {
-            if self.table.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok() {
-                return Ok(());
-            }
-            let Some(shard) = self.table.shards.get((own + next) % SHARDS).filter(|_| next < SHARDS) else {
+        while !self.table.reserve(bytes, self.size) {
+            if next == SHARDS {
                 self.table.overflows.add(1);
                 return Err(TooMuch::Full);
-            };
-            match lock(shard).forget_oldest() {
+            }
+            let freed = self.table.at(own + next).forget_oldest();
+            match freed {
                 0 => next += 1,
-                freed => {
+                _ => {
                     self.table.overflows.add(1);
-                    self.table.used.fetch_sub(freed, Ordering::Relaxed);
+                    self.table.free(freed);
                 }
             }
         }
+        Ok(())
     }
 
     pub fn size(&self) -> u64 {
@@ -132,7 +108,7 @@ impl Buckets {
 
     /// Bytes its keys take now.
     pub fn used(&self) -> u64 {
-        self.table.used.load(Ordering::Relaxed)
+        self.table.used()
     }
 
     /// Keys forgotten before their time, and requests turned away, because the zone was full.
@@ -144,21 +120,6 @@ impl Buckets {
     pub fn is_same(&self, other: &Buckets) -> bool {
         Arc::ptr_eq(&self.table, &other.table)
     }
-}
-
-impl Table {
-    fn place(&self, key: &[u8]) -> usize {
-        self.hasher.hash_one(key) as usize % SHARDS
-    }
-
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Keys> {
-        lock(self.shards.get(self.place(key)).unwrap_or(&self.shards[0]))
-    }
-}
-
-fn lock(shard: &Shard) -> MutexGuard<'_, Keys> {
-    // Nobody panics while holding it.
-    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What nginx takes for a key on a 64-bit machine: 128 bytes for up to 48 of it, then powers of two.
