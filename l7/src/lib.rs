@@ -10,6 +10,8 @@ mod directives;
 mod exchange;
 mod filter;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 #[doc(hidden)] // for the fuzzers
 pub mod h1;
 mod host;

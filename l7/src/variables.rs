@@ -13,7 +13,7 @@ mod request_id;
 pub(crate) mod secure_link;
 mod upstream;
 
-pub(crate) use fields::lines as head_fields;
+pub(crate) use fields::{cookie, lines as head_fields};
 pub(crate) use request::{credentials, decode_base64};
 pub use request_id::RequestId;
 

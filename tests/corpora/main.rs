@@ -52,6 +52,21 @@ fn chunked_bodies() {
 }
 
 #[test]
+fn targets() {
+    replay("uri", entries::uri);
+}
+
+#[test]
+fn lists_of_ranges() {
+    replay("ranges", entries::ranges);
+}
+
+#[test]
+fn cookie_fields() {
+    replay("cookies", entries::cookies);
+}
+
+#[test]
 fn proxy_protocol_headers() {
     replay("proxy_protocol", entries::proxy_protocol);
 }

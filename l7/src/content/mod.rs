@@ -14,6 +14,7 @@ pub(crate) use conditional::date as http_date;
 pub use error_page::error_page;
 pub(crate) use error_redirect::{go_to, page_for, safe_uri};
 pub(crate) use path::{file_name, folder};
+pub use range::fuzzed as fuzzed_ranges;
 pub(crate) use redirect::{add_slash, push_origin, redirect};
 pub(crate) use static_file::{Served, serve};
 

@@ -67,6 +67,15 @@ fn digits(text: &[u8]) -> Option<u64> {
     crate::h1::parse_decimal(text)
 }
 
+/// What a `Range` asks for, for the fuzzers: `None` is 416, no part at all the whole file.
+pub fn fuzzed(list: &[u8], length: u64) -> Option<Vec<(u64, u64)>> {
+    match parse(list, length) {
+        Part::Whole => Some(Vec::new()),
+        Part::Range(start, end) => Some(vec![(start, end)]),
+        Part::None => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

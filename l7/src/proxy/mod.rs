@@ -22,6 +22,7 @@ pub(crate) use pool::Pool;
 pub(crate) use request::BodyFraming;
 pub(crate) use run::run;
 pub use sticky::StickyCookie;
+pub(crate) use sticky::cookie as sticky_cookie;
 
 use crate::route::Pattern;
 use crate::variables::Variable;

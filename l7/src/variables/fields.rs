@@ -95,7 +95,7 @@ fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// `name=value` among the pairs of a `Cookie` field.
-fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     line.split(|&byte| matches!(byte, b';' | b',')).find_map(|pair| {
         let pair = pair.trim_ascii();
         let (known, rest) = pair.split_at_checked(name.len())?;

@@ -1,0 +1,26 @@
+//! Doors for the fuzzers to what reads a part of a stranger's message. Nothing else comes in here.
+
+use crate::{content, host, proxy, variables};
+
+pub use crate::content::fuzzed_ranges as ranges;
+
+/// The value that `sticky cookie` takes from a `Cookie` field.
+pub fn sticky_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    proxy::sticky_cookie(line, name)
+}
+
+/// The value of `$cookie_name`.
+pub fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    variables::cookie(line, name)
+}
+
+/// A host in its one form.
+pub fn host(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    host::push_valid(text, &mut out).then_some(out)
+}
+
+/// The path that a peer's `X-Accel-Redirect` leads to.
+pub fn redirected(uri: &[u8]) -> Option<Vec<u8>> {
+    content::safe_uri(uri)
+}
