@@ -17,6 +17,7 @@ mod privileges;
 mod signals;
 mod sockets;
 mod supervise;
+mod temp_folders;
 mod worker_process;
 mod worker_thread;
 
@@ -157,7 +158,10 @@ fn test(invocation: &Invocation, dump: bool, quiet: bool) -> bool {
         if !quiet {
             tell(&format!("fairlead: the configuration file {file} syntax is ok\n"));
         }
-        sockets::test(&loaded.generation.listeners())
+        let mut failures = sockets::test(&loaded.generation.listeners());
+        let made = temp_folders::make(&loaded.generation, temp_folders::Unnamed::Left);
+        failures.extend(made.err().unwrap_or_default());
+        failures
     });
     failures.iter().flatten().for_each(|failure| load::complain(Level::Emerg, failure));
     let good = failures.is_some_and(|failures| failures.is_empty());

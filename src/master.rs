@@ -14,6 +14,7 @@ use crate::pidfile::PidFile;
 use crate::signals::{Event, Received, Signals};
 use crate::sockets::{Prepared, Sockets};
 use crate::supervise::{Ending, Respawn, WorkerHandle};
+use crate::temp_folders::{self, Unnamed};
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Destination, Level};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -111,6 +112,7 @@ impl Master {
         let reading = load::load(&start.invocation, 1);
         load::print(&reading.diagnostics, &reading.tree.sources, false);
         let loaded = reading.loaded.ok_or_else(Vec::new)?;
+        temp_folders::make(&loaded.generation, Unnamed::Made)?;
         let sockets = bind(&loaded, inherited, start.upgrade).inspect_err(|messages| {
             for message in messages {
                 loaded.generation.error_log.write(Level::Emerg, 0, format_args!("{message}"));

@@ -1,4 +1,9 @@
-//! The request's body: taken off the client's bytes, decoded, counted.
+//! The request's body: taken off the client's bytes, decoded, counted. `taken` reads all of it before
+//! anybody has it.
+
+mod taken;
+
+pub(crate) use taken::{InFile, Taken};
 
 use crate::client::Client;
 use crate::exchange::Exchange;
@@ -24,6 +29,8 @@ pub(crate) enum BodyError {
     /// Longer than `client_max_body_size`.
     TooLarge,
     TimedOut,
+    /// It could not be written to a file, which was logged.
+    Unwritten,
 }
 
 impl BodyReader {
@@ -41,6 +48,11 @@ impl BodyReader {
             BodyReader::Length(left) => Some(*left),
             BodyReader::Done | BodyReader::Chunked(_) => None,
         }
+    }
+
+    /// Nobody knows its length before its end.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self, BodyReader::Chunked(_))
     }
 
     pub fn is_done(&self) -> bool {

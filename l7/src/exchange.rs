@@ -4,14 +4,14 @@
 //! access log line per `access_log` in force.
 
 use crate::access_log;
-use crate::body::BodyReader;
+use crate::body::{BodyReader, Taken};
 use crate::client::Client;
 use crate::content::{self, Served, error_page};
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::phase::{self, Passed, Stop};
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
-use crate::proxy::{self, BodyFraming};
+use crate::proxy;
 use crate::reply::Reply;
 use crate::respond;
 use crate::rewrite;
@@ -109,9 +109,9 @@ pub struct Exchange {
     pub(crate) ends_connection: bool,
     /// Fields of a peer's answer that sent the request elsewhere: they go out with what is answered there.
     pub(crate) carried: Vec<(Box<[u8]>, Vec<u8>)>,
-    /// A body that was taken in for a peer, for the next one that is asked on an error page.
-    pub(crate) kept_body: Option<(Vec<u8>, BodyFraming)>,
-    /// A part of it was not kept.
+    /// What was taken in of the request's body, for all who ask for it.
+    pub(crate) taken: Option<Rc<Taken>>,
+    /// A part of it was streamed, and not kept.
     pub(crate) body_is_gone: bool,
     /// What is left of the request's body.
     pub(crate) body: BodyReader,
@@ -273,7 +273,7 @@ impl Exchange {
             at_error_page: false,
             ends_connection: false,
             carried: Vec::new(),
-            kept_body: None,
+            taken: None,
             body_is_gone: false,
             body: BodyReader::Done,
             body_length: 0,

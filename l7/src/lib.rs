@@ -25,6 +25,7 @@ mod rewrite;
 mod route;
 mod settings;
 mod subrequest;
+mod temp_file;
 #[doc(hidden)] // for the fuzzers
 pub mod uri;
 mod variables;
@@ -33,5 +34,6 @@ mod worker;
 pub use accept::{serve, take_over};
 pub use directives::pages;
 pub use plan::Plan;
+pub use temp_file::TempFolder;
 pub use variables::documentation as variables;
 pub use worker::Worker;

@@ -5,12 +5,14 @@ mod groups;
 mod locations;
 mod servers;
 
+use crate::body::InFile;
 use crate::filter;
 use crate::h1::Limits;
 use crate::phase::{self, Gates};
 use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Name, Names};
+use crate::temp_file::TempFolder;
 use crate::variables::Variable;
 use crate::variables::custom::Customs;
 use crate::variables::referer::Referers;
@@ -47,6 +49,7 @@ pub struct Plan {
     pub(crate) customs: Customs,
     pub(crate) conn_zones: Vec<phase::ConnZone>,
     pub(crate) req_zones: Vec<phase::ReqZone>,
+    temp_folders: Vec<Arc<TempFolder>>,
 }
 
 impl Plan {
@@ -69,6 +72,11 @@ impl Plan {
     /// The active health checks it asks for.
     pub fn checks(&self) -> Vec<Check> {
         self.checks.clone()
+    }
+
+    /// Where temporary files are made, each folder once.
+    pub fn temp_folders(&self) -> &[Arc<TempFolder>] {
+        &self.temp_folders
     }
 
     /// The servers behind a listener.
@@ -170,6 +178,8 @@ pub struct Location {
     pub client_max_body_size: u64,
     pub client_body_buffer_size: usize,
     pub client_body_timeout: Duration,
+    pub client_body_temp_path: Arc<TempFolder>,
+    pub client_body_in_file: InFile,
     pub send_timeout: Duration,
     pub lingering: Lingering,
     pub lingering_time: Duration,

@@ -4,6 +4,7 @@
 //! hangs on `Arc`s, so that the clone of a thousand settings is a few counters,
 //! and a block copies only the part it changes.
 
+pub(crate) mod bodies;
 pub(crate) mod client;
 pub(crate) mod errors;
 pub(crate) mod files;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Default)]
 pub(crate) struct Inherited {
     pub client: Arc<client::Settings>,
+    pub bodies: Arc<bodies::Settings>,
     pub files: Arc<files::Settings>,
     pub access_logs: Arc<Vec<logs::Settings>>,
     pub log_files: FileCaching,

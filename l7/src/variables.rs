@@ -58,8 +58,6 @@ const PREFIXES: &[PrefixRow] = fields::PREFIXES;
 /// nginx's variables that have no value here yet.
 const NOT_BUILT: &[&str] = &[
     "realpath_root",
-    "request_body",
-    "request_body_file",
     "limit_rate",
     "is_request_port",
     "request_port",

@@ -7,7 +7,7 @@ use ahash::AHashMap;
 use fairlead_core::resolver::{self, Resolver};
 use fairlead_core::upstream::Slot;
 use fairlead_core::worker::Context;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Worker {
     pub(crate) pool: Rc<Pool>,
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
+    /// Bytes of bodies in memory beyond `client_body_buffer_size`.
+    pub(crate) held: Rc<Cell<usize>>,
 }
 
 /// Recycled exchanges that a worker keeps.
@@ -30,7 +32,15 @@ impl Worker {
         let seed = fairlead_core::clock::unix_millis() ^ (context.id as u64) << 48;
         let balancers = plan.groups.iter().map(|group| Slot::new(group.clone(), seed)).collect();
         let pool = Pool::new(&plan.groups);
-        Rc::new(Worker { plan, context, balancers, pool, resolvers: RefCell::default(), memory: RefCell::default() })
+        Rc::new(Worker {
+            plan,
+            context,
+            balancers,
+            pool,
+            resolvers: RefCell::default(),
+            memory: RefCell::default(),
+            held: Rc::default(),
+        })
     }
 
     /// The resolver of these settings; its cache is shared by all locations that say the same.

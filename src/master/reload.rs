@@ -7,6 +7,7 @@ use crate::load::{self, Loaded};
 use crate::main_conf::Main;
 use crate::messages::Order;
 use crate::pidfile::PidFile;
+use crate::temp_folders::{self, Unnamed};
 use fairlead_core::log::Level;
 
 impl Master {
@@ -38,6 +39,11 @@ impl Master {
             return;
         };
         let generation = &loaded.generation;
+        if let Err(messages) = temp_folders::make(generation, Unnamed::Made) {
+            messages.iter().for_each(|message| self.log(Level::Emerg, message));
+            self.log(Level::Emerg, "not every folder can be made: the old configuration stays");
+            return;
+        }
         match self.sockets.prepare(generation.listeners(), generation.main.workers) {
             Ok(prepared) => self.hand_over(Pending { loaded, prepared }),
             Err(messages) => {

@@ -27,6 +27,7 @@ mod proxy_pass;
 mod proxy_peers;
 mod realip;
 mod referer;
+mod request_bodies;
 mod returns;
 mod rewrite;
 mod rewrite_if;

@@ -10,6 +10,7 @@ use crate::directives::HTTP_LEVEL;
 use crate::phase::{self, ConnZone, Gates, ReqZone};
 use crate::route::Pattern;
 use crate::settings::{self, Http};
+use crate::temp_file::TempFolder;
 use crate::variables::custom::{self, Customs, Givers};
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
@@ -55,6 +56,7 @@ pub(super) fn build(
         listening.add(server, &compiled, build);
     }
     let (listeners, virtual_servers) = listening.finish();
+    let temp_folders = planner.shared.temp_folders.take();
     let Planner { groups, conn_zones, req_zones, .. } = planner;
     let groups = groups.into_inner();
     Pattern::forget_known();
@@ -72,6 +74,7 @@ pub(super) fn build(
         customs: Customs::new(blocks, givers.sets(), build.cx.defined.take()),
         conn_zones,
         req_zones,
+        temp_folders,
     }))
 }
 
@@ -94,6 +97,7 @@ pub(crate) struct Shared {
     access_logs: RefCell<AHashMap<LogsKey, Vec<Option<AccessLog>>>>,
     resolvers: RefCell<AHashMap<usize, Option<resolver::Settings>>>,
     pub types: RefCell<AHashMap<TypesKey, Arc<super::Types>>>,
+    temp_folders: RefCell<Vec<Arc<TempFolder>>>,
 }
 
 /// Identity of `access_log`s, and what is said of the files they name with variables.
@@ -122,6 +126,16 @@ impl Planner<'_> {
             }
         };
         known.entry(identity(logs)).or_insert_with(open).clone()
+    }
+
+    /// The one folder that all who name it share.
+    pub fn temp_folder(&self, folder: &Arc<TempFolder>) -> Arc<TempFolder> {
+        let mut known = self.shared.temp_folders.borrow_mut();
+        if let Some(known) = known.iter().find(|known| Arc::ptr_eq(known, folder) || *known == folder) {
+            return known.clone();
+        }
+        known.push(folder.clone());
+        folder.clone()
     }
 
     pub fn gates(&self, settings: &Arc<phase::Settings>) -> Option<Arc<Gates>> {

@@ -132,7 +132,7 @@ fn location_path(name: &LocationName) -> &str {
 
 /// Without rules.
 fn location(name: &str, inherited: &Inherited, content: Content, planner: &Planner<'_>) -> Location {
-    let Inherited { client, files, .. } = inherited;
+    let Inherited { client, bodies, files, .. } = inherited;
     Location {
         name: name.into(),
         content,
@@ -151,9 +151,11 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         keepalive_header: client.keepalive_header,
         keepalive_requests: client.keepalive_requests,
         keepalive_time: client.keepalive_time,
-        client_max_body_size: client.max_body,
-        client_body_buffer_size: usize::try_from(client.body_buffer).unwrap_or(usize::MAX),
-        client_body_timeout: client.body_timeout,
+        client_max_body_size: bodies.most,
+        client_body_buffer_size: usize::try_from(bodies.buffer).unwrap_or(usize::MAX),
+        client_body_timeout: bodies.timeout,
+        client_body_temp_path: planner.temp_folder(&bodies.folder),
+        client_body_in_file: bodies.in_file,
         send_timeout: client.send_timeout,
         lingering: client.lingering,
         lingering_time: client.lingering_time,

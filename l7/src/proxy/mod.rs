@@ -61,6 +61,8 @@ pub struct Proxy {
     pub passed: NameSet,
     pub pass_request_headers: bool,
     pub pass_request_body: bool,
+    /// `proxy_request_buffering`: the body is taken in whole before a peer is asked.
+    pub request_buffering: bool,
     pub connect_timeout: Duration,
     pub send_timeout: Duration,
     pub read_timeout: Duration,

@@ -1,14 +1,14 @@
 //! The proxy's order of things: find the peers, take in a small body, try one
 //! peer after another, pass the answer on.
 
-use crate::body::BodyError;
+use crate::body::{BodyError, Taken};
 use crate::client::Client;
 use crate::exchange::{Attempt as Record, Ended, Exchange};
-use crate::h1::Known;
+use crate::h1::push_chunk_size;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Attempt, Failure, Started};
 use crate::proxy::pool::PeerConnection;
-use crate::proxy::pump::{Pump, frame};
+use crate::proxy::pump::Pump;
 use crate::proxy::request::{self, BodyFraming};
 use crate::proxy::settings::Local;
 use crate::proxy::target::{self, Destination};
@@ -19,15 +19,14 @@ use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::Origin;
 use fairlead_core::upstream::{Choice, Lease, Tried};
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::task::Poll;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Answers the exchange with what a peer says.
 pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Ended {
     if exchange.body_is_gone && proxy.pass_request_body && proxy.body.is_none() {
-        let message = "the request body was too long to be kept for another peer (client_body_buffer_size)";
+        let message = "the request body was passed on and not kept for another peer (proxy_request_buffering)";
         exchange.log(Level::Error, format_args!("{message}"));
         return Ended::Reply(exchange.refuse(502));
     }
@@ -35,20 +34,26 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         Ok(destination) => destination,
         Err(status) => return Ended::Reply(exchange.refuse(status)),
     };
-    let (body, framing) = match take_body(client, exchange, proxy).await {
-        Ok(taken) => taken,
-        Err(error) => return body_failed(exchange, error),
+    let none = exchange.without_body();
+    let taken = match exchange.body.is_done() && exchange.taken.is_none() && proxy.body.is_none() {
+        true => None,
+        false => match Box::pin(take_body(client, exchange, proxy)).await {
+            Ok(taken) => Some(taken),
+            Err(error) => return body_failed(exchange, error),
+        },
     };
+    let body = taken.as_deref().unwrap_or(&none);
     let mut initial = std::mem::take(&mut exchange.to_peer);
     initial.clear();
-    request::push_head(exchange, proxy, destination.uri.as_deref(), framing, &mut initial);
+    request::push_head(exchange, proxy, destination.uri.as_deref(), body.framing, &mut initial);
     let head_len = initial.len();
-    initial.extend_from_slice(&body);
+    if body.framing == BodyFraming::Chunked && !body.memory.is_empty() {
+        push_chunk_size(body.memory.len(), &mut initial);
+    }
     let mut run = Run {
         proxy,
         destination,
-        chunked: framing == BodyFraming::Chunked,
-        framing,
+        body,
         head_len,
         local: Cell::new(None),
         tried: Tried::default(),
@@ -56,10 +61,6 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         started: tick(),
     };
     let ended = run.tries(client, exchange, &initial).await;
-    if matches!(ended, Ended::Reply(_) | Ended::Elsewhere(_)) && framing != BodyFraming::None {
-        // An error page may be a peer's too.
-        exchange.kept_body = Some((initial.get(head_len..).unwrap_or_default().to_vec(), framing));
-    }
     exchange.to_peer = initial;
     ended
 }
@@ -67,8 +68,7 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
 struct Run<'a> {
     proxy: &'a Proxy,
     destination: Destination,
-    chunked: bool,
-    framing: BodyFraming,
+    body: &'a Taken,
     /// Bytes of the request before its body.
     head_len: usize,
     /// Once it was worked out: what the variables of `proxy_bind` give.
@@ -88,7 +88,7 @@ impl Run<'_> {
             };
             self.tries += 1;
             let remade = self.proxy.request_dynamic.then(|| self.remake(exchange, initial));
-            let pump = Pump::new(remade.as_deref().unwrap_or(initial), self.chunked);
+            let pump = Pump::new(remade.as_deref().unwrap_or(initial), self.body);
             let may_retry = self.may_go_on();
             let mut attempt = Attempt::new(self.proxy, pump, may_retry);
             let failure = match self.one(client, exchange, &mut lease, &mut attempt).await {
@@ -260,7 +260,7 @@ impl Run<'_> {
     /// The whole request once more, with what the variables say of the peer that was picked.
     fn remake(&self, exchange: &Exchange, initial: &[u8]) -> Vec<u8> {
         let mut remade = Vec::with_capacity(initial.len());
-        request::push_head(exchange, self.proxy, self.destination.uri.as_deref(), self.framing, &mut remade);
+        request::push_head(exchange, self.proxy, self.destination.uri.as_deref(), self.body.framing, &mut remade);
         remade.extend_from_slice(initial.get(self.head_len..).unwrap_or_default());
         remade
     }
@@ -361,89 +361,24 @@ fn millis_since(start: Tick) -> u64 {
     u64::try_from(tick().since(start).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Takes in the body up to `client_body_buffer_size`: what fits is kept, so that another peer can
-/// have it, and a slow client does not hold a peer. Gives the bytes that follow the head.
-async fn take_body(
-    client: &mut Client,
-    exchange: &mut Exchange,
-    proxy: &Proxy,
-) -> Result<(Vec<u8>, BodyFraming), BodyError> {
-    if let Some(body) = &proxy.body {
-        drop_body(client, exchange).await?;
-        let mut text = Vec::new();
-        exchange.render(body, &mut text);
-        let length = text.len() as u64;
-        return Ok((text, BodyFraming::Length(length)));
-    }
-    if !proxy.pass_request_body {
-        drop_body(client, exchange).await?;
-        return Ok((Vec::new(), BodyFraming::None));
-    }
-    if let Some(kept) = exchange.kept_body.take() {
-        return Ok(kept);
-    }
-    if exchange.body.is_done() {
-        let zero = exchange.request.known(Known::ContentLength).is_some();
-        return Ok((Vec::new(), if zero { BodyFraming::Length(0) } else { BodyFraming::None }));
-    }
-    expect(client, exchange).await?;
-    let announced = exchange.body.announced();
-    let mut body = Vec::new();
-    let limit = exchange.location.client_body_buffer_size;
-    while !exchange.body.is_done() && body.len() < limit {
-        client.deadline.set(exchange.location.client_body_timeout);
-        poll_fn(|cx| match exchange.poll_body(cx, client, &mut body) {
-            Poll::Pending => client.deadline.poll(cx).map(|_| Err(BodyError::TimedOut)),
-            ready => ready,
-        })
-        .await?;
-    }
-    match announced {
-        Some(length) => Ok((body, BodyFraming::Length(length))),
-        None if exchange.body.is_done() => {
-            let length = body.len() as u64;
-            Ok((body, BodyFraming::Length(length)))
+/// What goes to the peer as the request's body.
+async fn take_body(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) -> Result<Rc<Taken>, BodyError> {
+    let passes = proxy.pass_request_body && proxy.body.is_none();
+    let streams = passes && !proxy.request_buffering && (proxy.http11 || !exchange.body.is_chunked());
+    let taken = match streams {
+        true => exchange.take_early(client).await?,
+        false => exchange.take_in(client).await?,
+    };
+    Ok(match &proxy.body {
+        None if passes => taken,
+        None => Rc::new(Taken::made(Vec::new(), BodyFraming::None)),
+        Some(body) => {
+            let mut text = Vec::new();
+            exchange.render(body, &mut text);
+            let length = text.len() as u64;
+            Rc::new(Taken::made(text, BodyFraming::Length(length)))
         }
-        None if !proxy.http11 => Err(BodyError::TooLarge),
-        None => {
-            frame(&mut body, false);
-            Ok((body, BodyFraming::Chunked))
-        }
-    }
-}
-
-/// Reads a body that the peer is not to have: left unread, it would be taken for the peer's.
-async fn drop_body(client: &mut Client, exchange: &mut Exchange) -> Result<(), BodyError> {
-    if exchange.body.is_done() {
-        return Ok(());
-    }
-    expect(client, exchange).await?;
-    let mut part = Vec::new();
-    while !exchange.body.is_done() {
-        client.deadline.set(exchange.location.client_body_timeout);
-        part.clear();
-        poll_fn(|cx| match exchange.poll_body(cx, client, &mut part) {
-            Poll::Pending => client.deadline.poll(cx).map(|_| Err(BodyError::TimedOut)),
-            ready => ready,
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// Tells a client that waits for it to go on.
-async fn expect(client: &mut Client, exchange: &Exchange) -> Result<(), BodyError> {
-    let waiting = exchange.request.expects_continue && exchange.consumed >= exchange.request.buffer.len();
-    if waiting {
-        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [go_on, b"", b"", b""]))).await;
-        if sent.is_err() || !respond::flush(client, exchange).await {
-            return Err(BodyError::Gone);
-        }
-        // nginx counts the final response only.
-        client.sent = 0;
-    }
-    Ok(())
+    })
 }
 
 fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
@@ -462,6 +397,7 @@ fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
             );
             abandoned(exchange, 408)
         }
+        BodyError::Unwritten => Ended::Reply(exchange.refuse(500)),
         BodyError::Broken => {
             exchange.log(Level::Info, format_args!("client sent invalid chunked body"));
             Ended::Reply(exchange.refuse(400))

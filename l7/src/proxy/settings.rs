@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub pass_headers: Vec<Box<str>>,
     pub pass_request_headers: bool,
     pub pass_request_body: bool,
+    pub request_buffering: bool,
     pub bind: Option<Bind>,
     pub bind_dynamic: bool,
     /// What connections to peers are, `bind` aside.

@@ -1,4 +1,4 @@
-//! The client's side of a request: timeouts, body limits, keepalive, and how answers are worded.
+//! The client's side of a request: timeouts, keepalive, and how answers are worded.
 
 use crate::directives::ALL;
 use crate::plan::Lingering;
@@ -12,9 +12,6 @@ pub(crate) struct Settings {
     pub keepalive_header: Option<u64>,
     pub keepalive_requests: u64,
     pub keepalive_time: Duration,
-    pub max_body: u64,
-    pub body_buffer: u64,
-    pub body_timeout: Duration,
     pub send_timeout: Duration,
     pub lingering: Lingering,
     pub lingering_time: Duration,
@@ -62,55 +59,6 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         default: Some("1h"),
         doc: "How long one client connection may carry requests; it is closed after the request that comes later.",
         set: |client, given| given.time(0).map(|time| client.keepalive_time = time),
-    },
-    Row {
-        name: "client_max_body_size",
-        contexts: ALL,
-        args: Args::exactly(&[Value::Size], "size"),
-        repeat: Repeat::Once,
-        default: Some("1m"),
-        doc: "The longest request body; a longer one gets 413. `0` takes any length.",
-        set: |client, given| given.size(0).map(|size| client.max_body = size),
-    },
-    Row {
-        name: "client_body_buffer_size",
-        contexts: ALL,
-        args: Args::exactly(&[Value::Size], "size"),
-        repeat: Repeat::Once,
-        default: Some("16k"),
-        doc: "Bytes of a request body held in memory, so that the request can go to the next peer when one fails. \
-              Bodies are streamed and never written to disk; a longer one is sent once.",
-        set: |client, given| given.size(0).map(|size| client.body_buffer = size),
-    },
-    Row {
-        name: "client_body_temp_path",
-        contexts: ALL,
-        args: Args::between(1, 4, &[Value::Path, Value::Int(1..=9)], "path [level1 [level2 [level3]]]"),
-        repeat: Repeat::Once,
-        default: None,
-        doc: "Checked and otherwise without effect: request bodies are streamed, and never written to files.",
-        set: |_, _| Ok(()),
-    },
-    Row {
-        name: "client_body_in_file_only",
-        contexts: ALL,
-        args: Args::exactly(&[Value::OneOf(&["on", "clean", "off"])], "on | clean | off"),
-        repeat: Repeat::Once,
-        default: Some("off"),
-        doc: "Only `off`: request bodies are never written to files.",
-        set: |_, given| match given.text(0) {
-            "off" => Ok(()),
-            _ => Err(given.error(0, "request bodies in files are known to nginx, not built in fairlead yet")),
-        },
-    },
-    Row {
-        name: "client_body_timeout",
-        contexts: ALL,
-        args: Args::exactly(&[Value::Time], "time"),
-        repeat: Repeat::Once,
-        default: Some("60s"),
-        doc: "How long a client may be silent between two pieces of a request body; then it gets 408.",
-        set: |client, given| given.time(0).map(|time| client.body_timeout = time),
     },
     Row {
         name: "send_timeout",

@@ -5,6 +5,7 @@ use crate::content::{file_name, folder};
 use crate::exchange::Exchange;
 use crate::h1::{Known, RequestBody, Version};
 use fairlead_core::clock::{self, tick, unix_millis};
+use std::os::unix::ffi::OsStrExt;
 
 /// The nginx whose configuration and variables these are.
 const NGINX_VERSION: &str = "1.31.5";
@@ -58,6 +59,15 @@ pub(super) const ROWS: &[Row] = &[
         x.request.known(Known::ContentType),
         out
     )),
+    row!(
+        "request_body",
+        "The request's body, once it was taken in for a peer and if it fits `client_body_buffer_size`.",
+        |x, out| { push(x.taken.as_ref().and_then(|taken| taken.text()), out) }
+    ),
+    row!("request_body_file", "Name of the file that the request's body was written to.", |x, out| {
+        let path = x.taken.as_ref().and_then(|taken| taken.path());
+        push(path.map(|path| path.as_os_str().as_bytes()), out)
+    }),
     row!("remote_user", "The user name of Basic authentication.", |x, out| push(remote_user(x).as_deref(), out)),
     row!("request_id", "32 random hexadecimal digits, the same through the whole request.", |x, out| {
         push_text(format_args!("{:032x}", x.id.number()), out)

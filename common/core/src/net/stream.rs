@@ -7,6 +7,7 @@
 use crate::net::reactor::{Events, Watch};
 use crate::net::{Address, NotConnected, Origin};
 // Straight system calls: libc's are cancellation points, which a process with threads pays for.
+use rustix::fs::sendfile;
 use rustix::net as raw;
 use rustix::pipe::{SpliceFlags, splice};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -250,6 +251,28 @@ impl Stream {
     /// `WouldBlock`, and those of `splice`.
     pub(super) fn try_splice_from(&self, pipe: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
         self.writing(0, |socket| Ok(splice(pipe, None, socket, None, count, SPLICE)?))
+    }
+
+    /// Sends up to `count` bytes of a file from `from` on, out of the page cache; 0 is its end.
+    ///
+    /// # Errors
+    /// Those of `sendfile`.
+    pub fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: impl AsFd,
+        (from, count): (u64, usize),
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.watch.poll_turn(cx));
+        loop {
+            ready!(self.poll_write_ready(cx));
+            // Less than `count` may be the end of the file, which says nothing of the socket.
+            let sent = self.writing(0, |socket| Ok(sendfile(socket, file.as_fd(), Some(&mut from.clone()), count)?));
+            match sent {
+                Err(error) if is_transient(&error) => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     /// There is, or was, urgent data, at which a splice stops and never goes on.

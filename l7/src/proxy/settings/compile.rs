@@ -35,6 +35,7 @@ pub(crate) fn compile(
         passed: settings.pass_headers.iter().map(|name| name.as_bytes()).collect(),
         pass_request_headers: settings.pass_request_headers,
         pass_request_body: settings.pass_request_body,
+        request_buffering: settings.request_buffering,
         connect_timeout: settings.connect_timeout,
         send_timeout: settings.send_timeout,
         read_timeout: settings.read_timeout,

@@ -271,16 +271,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         contexts: ALL,
         args: Args::exactly(&[Value::Flag], "on | off"),
         repeat: Repeat::Once,
-        default: Some("off"),
-        doc: "Only `off`, which is the default here: request bodies go to the peer while they come in. What fits \
-              `client_body_buffer_size` is kept for the next peer.",
-        set: |_, given| {
-            if given.flag(0)? {
-                let message = "buffering whole requests is known to nginx, not built in fairlead yet";
-                return Err(given.error(0, message).help("without the directive, bodies are streamed to the peer"));
-            }
-            Ok(())
-        },
+        default: Some("on"),
+        doc: "`on` takes in the whole request body before a peer is asked, in memory or in a file \
+              (`client_body_buffer_size`): a slow client holds no peer, and one that fails leaves the body for the next. \
+              `off` passes each piece on as it comes; the request then goes to another peer only while no piece that came \
+              behind the header was sent. A chunked body for `proxy_http_version 1.0` is taken in whole in any case.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.request_buffering = on),
     },
     hash_row(
         "proxy_headers_hash_max_size",
