@@ -13,7 +13,7 @@ use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 
 /// No run of a client lasts longer.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Service {
     child: Child,
@@ -47,12 +47,16 @@ impl Service {
     }
 
     pub fn wait(&mut self) -> ExitStatus {
+        self.wait_within(LIMIT)
+    }
+
+    pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return status,
                 Err(error) => panic!("{error}"),
-                Ok(None) => assert!(start.elapsed() < LIMIT, "it does not end: {}", self.output()),
+                Ok(None) => assert!(start.elapsed() < limit, "it does not end: {}", self.output()),
             }
             std::thread::sleep(Duration::from_millis(5));
         }
