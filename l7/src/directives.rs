@@ -30,6 +30,7 @@ pub(crate) static HTTP_LEVEL: LazyLock<Level<Http>> = LazyLock::new(|| {
         .with(Blocks::DIRECTIVES, |http| &mut http.shared.variables)
         .with(limit::ZONE_DIRECTIVES, |http| &mut http.shared.conn_zones)
         .with(phase::REQ_ZONES, |http| &mut http.shared.req_zones)
+        .with(filter::CHARSET_MAPS, |http| &mut http.shared.charsets)
         .with(settings::heads::DIRECTIVES, |http| &mut http.heads)
 });
 
@@ -85,7 +86,7 @@ static MATCH_LEVEL: LazyLock<Level<MatchSettings>> =
 
 /// Adds the rows whose settings blocks hand down to the blocks inside them.
 fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
-    phase::inherited(level)
+    filters(phase::inherited(level))
         .with(referer::DIRECTIVES, |scope| &mut scope.inherited().referers)
         .with(secure_link::DIRECTIVES, |scope| &mut scope.inherited().secure_link)
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
@@ -101,9 +102,11 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(proxy::settings::COOKIES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
         .with(settings::errors::DIRECTIVES, |scope| &mut scope.inherited().errors)
-        .with(filter::TABLES[0].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
-        .with(filter::TABLES[1].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
-        .with(filter::TABLES[2].0, |scope| Arc::make_mut(&mut scope.inherited().filters))
+}
+
+fn filters<S: Scope>(level: Level<S>) -> Level<S> {
+    let add = |level: Level<S>, table| level.with(table, |scope| Arc::make_mut(&mut scope.inherited().filters));
+    filter::TABLES.iter().fold(level, |level, (table, _)| add(level, table))
 }
 
 /// Documentation of every directive of the plane.
@@ -126,6 +129,7 @@ pub fn pages() -> Vec<Page> {
             .map(|page| Page { contexts: SERVER.or(LOCATION), ..page })
             .collect(),
         pages_of(rewrite::SETTINGS, "http rewrite"),
+        pages_of(filter::CHARSET_MAPS, "http charset"),
         filter::TABLES.iter().flat_map(|(table, title)| pages_of(table, title)).collect(),
         pages_of(settings::logs::FORMATS, "http log"),
         pages_of(settings::logs::DIRECTIVES, "http log"),

@@ -7,6 +7,7 @@ use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
 use crate::content::{self, Served, error_page};
+use crate::filter::UserIds;
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::phase::{self, Passed, Stop};
@@ -65,6 +66,8 @@ pub struct Exchange {
     pub(crate) values: Values,
     /// What is known of its way through the phases.
     pub(crate) passed: Passed,
+    /// `$uid_got` and `$uid_set`, once they are known.
+    pub(crate) uid: UserIds,
     /// Of a subrequest: what it keeps of the request behind it.
     pub(crate) behind: Option<Behind>,
     pub started: Tick,
@@ -249,6 +252,7 @@ impl Exchange {
             captures: RefCell::default(),
             values,
             passed: Passed::default(),
+            uid: UserIds::default(),
             behind: None,
             status: 0,
             sent_head,
@@ -308,7 +312,8 @@ impl Exchange {
         Exchange {
             values: std::mem::take(&mut self.values),
             passed: std::mem::take(&mut self.passed),
-            behind: Some(Behind { method }),
+            uid: std::mem::take(&mut self.uid),
+            behind: Some(Behind { method, charset: None }),
             made_args: args.map(<[u8]>::to_vec),
             moved: true,
             internal: true,

@@ -50,6 +50,7 @@ pub struct Plan {
     pub(crate) conn_zones: Vec<phase::ConnZone>,
     pub(crate) req_zones: Vec<phase::ReqZone>,
     temp_folders: Vec<Arc<TempFolder>>,
+    pub(crate) charsets: filter::Charsets,
 }
 
 impl Plan {

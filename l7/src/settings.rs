@@ -44,6 +44,7 @@ pub(crate) struct Shared {
     pub variables: Blocks,
     pub conn_zones: limit::Zones,
     pub req_zones: Vec<phase::ReqZoneSettings>,
+    pub charsets: filter::CharsetMaps,
 }
 
 /// What `http`, `server` and `location` hand down.

@@ -14,6 +14,8 @@ use std::pin::Pin;
 pub(crate) struct Behind {
     /// `$request_method` is still the client's.
     pub method: Box<[u8]>,
+    /// The charset of the response that it is put into.
+    pub charset: Option<Vec<u8>>,
 }
 
 /// Runs `uri`, a normalised path. Give what comes back to [`end`] once it was looked at.
@@ -38,5 +40,5 @@ pub(crate) fn run<'a>(
 
 /// The request behind it goes on with the variables they share.
 pub(crate) fn end(exchange: &mut Exchange, asked: Exchange) {
-    (exchange.values, exchange.passed) = (asked.values, asked.passed);
+    (exchange.values, exchange.passed, exchange.uid) = (asked.values, asked.passed, asked.uid);
 }

@@ -12,6 +12,7 @@ mod request;
 mod request_id;
 pub(crate) mod secure_link;
 mod upstream;
+mod userid;
 
 pub(crate) use fields::{cookie, lines as head_fields};
 pub(crate) use request::{credentials, decode_base64};
@@ -50,7 +51,8 @@ pub enum Variable {
 }
 
 /// The tables, in the order they are documented in.
-const TABLES: [&[Row]; 5] = [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS];
+const TABLES: [&[Row]; 6] =
+    [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS, userid::ROWS];
 
 /// Longer prefixes first: `sent_http_` is no `http_`.
 const PREFIXES: &[PrefixRow] = fields::PREFIXES;
@@ -75,8 +77,6 @@ const NOT_BUILT: &[&str] = &[
     "modern_browser",
     "ancient_browser",
     "msie",
-    "uid_got",
-    "uid_set",
     "http2",
     "http3",
     "slice_range",

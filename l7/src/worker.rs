@@ -2,6 +2,7 @@
 
 use crate::Plan;
 use crate::exchange::Memory;
+use crate::filter::UserIdSequence;
 use crate::proxy::Pool;
 use ahash::AHashMap;
 use fairlead_core::resolver::{self, Resolver};
@@ -18,6 +19,8 @@ pub struct Worker {
     /// One per group of the plan.
     pub(crate) balancers: Vec<Slot>,
     pub(crate) pool: Rc<Pool>,
+    /// What `userid` counts.
+    pub(crate) uids: UserIdSequence,
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
     /// Bytes of bodies in memory beyond `client_body_buffer_size`.
@@ -37,6 +40,7 @@ impl Worker {
             context,
             balancers,
             pool,
+            uids: UserIdSequence::default(),
             resolvers: RefCell::default(),
             memory: RefCell::default(),
             held: Rc::default(),

@@ -179,6 +179,7 @@ fn normal_field(side: &Side, line: &str, is_page: bool) -> String {
     match name {
         // A time from now on; the far past and the far future stay.
         "Expires" if is_date(value) && !value.contains(" 1970 ") && !value.contains(" 2037 ") => "Expires: SOON".into(),
+        "Set-Cookie" => format!("Set-Cookie: {}", without_uid(value)),
         "Date" if is_date(value) => "Date: NOW".into(),
         "Server" if value == side.name => "Server: NAME".into(),
         "Server" if value.starts_with(side.name) => "Server: NAME/VERSION".into(),
@@ -190,6 +191,26 @@ fn normal_field(side: &Side, line: &str, is_page: bool) -> String {
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 fn is_date(value: &str) -> bool {
     value.len() == 29 && value.ends_with(" GMT") && value.as_bytes()[3] == b','
+}
+
+/// A cookie of `userid` without what is the clock's and the process's in it, and without the time it
+/// is kept until, but for the last one there is.
+pub fn without_uid(cookie: &str) -> String {
+    let mut text = cookie.to_owned();
+    if let Some((before, rest)) = cookie.split_once("; expires=").filter(|(_, rest)| !rest.contains("-37 23:55:55 GMT"))
+    {
+        let shape = rest.replace(|c: char| c.is_ascii_digit(), "0");
+        let after = shape.split_once(" GMT").map_or("", |(_, after)| after);
+        text = format!("{before}; expires=SOON{}{after}", shape.find(" GMT").unwrap_or(0));
+    }
+    let uid = text.split_once('=').map(|(name, rest)| (name.len() + 1, rest.as_bytes()));
+    match uid {
+        // The service's number, and the count: bytes 4 to 11 of 16 in between.
+        Some((at, value)) if value.len() >= 24 && value[23] == b'=' && !text[at..].starts_with("fwAAAWUBAgMJ") => {
+            format!("{}TIME{}", &text[..at + 5], &text[at + 16..])
+        }
+        _ => text,
+    }
 }
 
 fn shorten(body: &str) -> String {

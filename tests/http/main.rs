@@ -10,6 +10,7 @@ mod access_log;
 mod added_headers;
 mod auth;
 mod bodies;
+mod charset;
 mod error_pages;
 mod errors;
 mod gzip;
@@ -39,6 +40,7 @@ mod smuggling;
 mod static_files;
 mod sticky;
 mod sub_filter;
+mod userid;
 mod websocket;
 
 fn fairlead() -> Setup {

@@ -7,6 +7,7 @@ use super::Settings;
 use super::compress::Gzip;
 use super::gunzip::Gunzip;
 use super::headers;
+use super::recode::Recode;
 use super::sub::Sub;
 use crate::exchange::Exchange;
 use crate::h1::push_chunk_size;
@@ -27,6 +28,7 @@ pub(super) enum End {
 
 pub(super) enum Step {
     Sub(Sub),
+    Charset(Recode),
     Gzip(Gzip),
 }
 
@@ -35,6 +37,10 @@ impl Step {
         match self {
             Step::Sub(sub) => {
                 sub.write(bytes, end, out);
+                Ok(())
+            }
+            Step::Charset(recode) => {
+                recode.write(bytes, out);
                 Ok(())
             }
             Step::Gzip(gzip) => gzip.write(bytes, end, out),
@@ -203,7 +209,7 @@ impl Chain {
     pub fn gzipped(&self) -> Option<(u64, u64)> {
         self.steps.iter().find_map(|step| match step {
             Step::Gzip(gzip) => Some(gzip.totals()),
-            Step::Sub(_) => None,
+            Step::Sub(_) | Step::Charset(_) => None,
         })
     }
 }

@@ -71,6 +71,10 @@ impl Settings {
 
     /// Whether this client takes gzip, and may have it.
     pub fn accepted(&self, exchange: &Exchange, head: &[u8]) -> bool {
+        if exchange.is_subrequest() {
+            // What it answers becomes part of another response.
+            return false;
+        }
         let request = &exchange.request;
         let takes = request.header(b"accept-encoding").is_some_and(|field| accept::weight(field, b"gzip").is_some());
         takes && self.allowed(exchange, head)

@@ -7,24 +7,31 @@
 
 mod accept;
 mod chain;
+mod charset;
 mod compress;
 mod gunzip;
 mod gzip;
 mod head;
 mod headers;
 mod mime;
+mod recode;
 mod send;
 mod sub;
+mod userid;
 
 pub(crate) use chain::{Broken, Chain};
+pub(crate) use charset::{Charsets, MAPS as CHARSET_MAPS, Maps as CharsetMaps};
 pub(crate) use gzip::Stored;
 pub(crate) use head::push_vary;
 pub(crate) use send::send;
+pub(crate) use userid::{
+    Context as UserIds, Sequence as UserIdSequence, push_got as push_uid_got, push_set as push_uid_set,
+};
 
 use crate::exchange::Exchange;
 use crate::h1::{Method, Version, parse_decimal};
 use chain::Step;
-use fairlead_conf::Directive;
+use fairlead_conf::{Diagnostic, Directive};
 use gzip::Answer;
 use std::sync::Arc;
 
@@ -34,13 +41,20 @@ pub(crate) struct Settings {
     headers: headers::Fields,
     trailers: headers::Fields,
     expires: headers::Expires,
+    userid: userid::Settings,
     sub: sub::Settings,
+    charset: charset::Settings,
     pub gzip: gzip::Settings,
 }
 
 /// The tables, each with its title in the reference.
-pub(crate) const TABLES: [(&[Directive<Settings>], &str); 3] =
-    [(headers::DIRECTIVES, "http headers"), (sub::DIRECTIVES, "http sub"), (gzip::DIRECTIVES, "http gzip")];
+pub(crate) const TABLES: &[(&[Directive<Settings>], &str)] = &[
+    (headers::DIRECTIVES, "http headers"),
+    (userid::DIRECTIVES, "http userid"),
+    (sub::DIRECTIVES, "http sub"),
+    (charset::DIRECTIVES, "http charset"),
+    (gzip::DIRECTIVES, "http gzip"),
+];
 
 impl Settings {
     /// As a block inside this one begins.
@@ -52,13 +66,17 @@ impl Settings {
         Arc::new(Settings { headers, trailers, ..Settings::clone(self) })
     }
 
-    /// What a location serves by; `None` when it leaves every response alone.
-    pub fn compile(self: &Arc<Settings>) -> Option<Arc<Settings>> {
+    /// What a location serves by; `None` when it leaves every response alone. Where charsets are known
+    /// a peer may ask for one.
+    pub fn compile(self: &Arc<Settings>, charsets: &Charsets) -> Option<Arc<Settings>> {
         let settled = self.inside();
         let idle = settled.headers.is_empty()
             && settled.trailers.is_empty()
             && matches!(settled.expires, headers::Expires::Off)
+            && settled.userid.mode == userid::Mode::Off
             && settled.sub.is_empty()
+            && settled.charset.is_off()
+            && charsets.is_empty()
             && !settled.gzip.on
             && !settled.gzip.gunzip
             && settled.gzip.stored == Stored::Off;
@@ -69,7 +87,12 @@ impl Settings {
     pub fn changes_file(&self, exchange: &Exchange, content_type: &[u8], length: u64) -> bool {
         let answer = Answer { status: 200, content_type, length: Some(length), head: b"\r\n" };
         let packed = self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n");
-        packed || self.sub.suits(content_type, Some(length))
+        packed || self.sub.suits(content_type, Some(length)) || self.charset.changes_length(exchange, content_type)
+    }
+
+    /// What is wrong with the charsets of a location.
+    pub fn check_charsets(&self, charsets: &Charsets) -> Option<Diagnostic> {
+        charsets.check(&self.charset)
     }
 
     /// `gzip_static always` makes no difference between clients.
@@ -99,11 +122,16 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
     let range = if local && exchange.status == 206 { whole_length(&exchange.sent_head) } else { None };
     let status = exchange.status;
     exchange.status = if range.is_some() { 200 } else { status };
-    headers::apply(&settings, exchange, local);
+    let main = !exchange.is_subrequest();
+    if main {
+        headers::apply(&settings, exchange, local);
+        userid::apply(&settings.userid, exchange, local);
+    }
     let mut chain = Chain::new(settings.clone());
     let mut varies = false;
     let mut changed = unpack(&settings, exchange, &mut chain, &mut varies);
     changed |= substitute(&settings, exchange, local, &mut chain);
+    changed |= recode(&settings, exchange, local, &mut chain);
     changed |= compress(&settings, exchange, (local, range), (&mut chain, &mut varies));
     exchange.status = status;
     if varies && settings.gzip.vary {
@@ -157,6 +185,16 @@ fn substitute(settings: &Settings, exchange: &mut Exchange, local: bool, chain: 
         head::remove(head, b"Last-Modified");
         head::remove(head, b"ETag");
     }
+    true
+}
+
+/// `charset`; true when the body changes.
+fn recode(settings: &Settings, exchange: &mut Exchange, local: bool, chain: &mut Chain) -> bool {
+    let Some(recode) = charset::apply(&settings.charset, exchange, local) else { return false };
+    if recode.changes_length() {
+        head::remove(&mut exchange.sent_head, b"Content-Length");
+    }
+    chain.add(Step::Charset(recode));
     true
 }
 

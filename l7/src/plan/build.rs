@@ -7,6 +7,7 @@ use super::groups::Groups;
 use super::servers::Listening;
 use super::{Plan, locations};
 use crate::directives::HTTP_LEVEL;
+use crate::filter::Charsets;
 use crate::phase::{self, ConnZone, Gates, ReqZone};
 use crate::route::Pattern;
 use crate::settings::{self, Http};
@@ -45,6 +46,7 @@ pub(super) fn build(
     let planner = Planner {
         conn_zones: ConnZone::build(&shared.conn_zones, conn_zones, &compile, build.cx),
         req_zones: ReqZone::build(&shared.req_zones, req_zones, build.cx),
+        charsets: Charsets::new(block, std::mem::take(&mut shared.charsets)),
         build,
         groups: RefCell::new(Groups::build(&shared, previous, build)),
         formats: formats(&shared.formats, build.cx),
@@ -57,7 +59,7 @@ pub(super) fn build(
     }
     let (listeners, virtual_servers) = listening.finish();
     let temp_folders = planner.shared.temp_folders.take();
-    let Planner { groups, conn_zones, req_zones, .. } = planner;
+    let Planner { groups, conn_zones, req_zones, charsets, .. } = planner;
     let groups = groups.into_inner();
     Pattern::forget_known();
     if build.cx.has_errors() {
@@ -75,6 +77,7 @@ pub(super) fn build(
         conn_zones,
         req_zones,
         temp_folders,
+        charsets,
     }))
 }
 
@@ -84,6 +87,7 @@ pub(crate) struct Planner<'a> {
     pub(super) groups: RefCell<Groups<'a>>,
     pub conn_zones: Vec<ConnZone>,
     pub req_zones: Vec<ReqZone>,
+    pub charsets: Charsets,
     formats: AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)>,
     pub shared: Shared,
 }

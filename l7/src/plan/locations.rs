@@ -133,6 +133,9 @@ fn location_path(name: &LocationName) -> &str {
 /// Without rules.
 fn location(name: &str, inherited: &Inherited, content: Content, planner: &Planner<'_>) -> Location {
     let Inherited { client, bodies, files, .. } = inherited;
+    if let Some(wrong) = inherited.filters.check_charsets(&planner.charsets) {
+        planner.report(wrong);
+    }
     Location {
         name: name.into(),
         content,
@@ -181,7 +184,7 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         referers: Referers::new(&inherited.referers),
         secure_link: inherited.secure_link.clone(),
         except: None,
-        filters: inherited.filters.compile(),
+        filters: inherited.filters.compile(&planner.charsets),
     }
 }
 

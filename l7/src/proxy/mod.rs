@@ -107,6 +107,8 @@ pub struct Redirect {
 pub struct Ignored {
     /// `X-Accel-Redirect`
     pub redirect: bool,
+    /// `X-Accel-Charset`
+    pub charset: bool,
 }
 
 /// `proxy_next_upstream*`.

@@ -60,7 +60,7 @@ impl Givers {
 }
 
 /// Variables of nginx's own that `set` may change.
-const SETTABLE: &[&str] = &["proxy_host", "proxy_port"];
+const SETTABLE: &[&str] = &["proxy_host", "proxy_port", "uid_reset"];
 
 /// Takes in the names that `http { … }` defines, so that they may be used before their definition.
 pub(crate) fn define(block: &Block, cx: &Cx, givers: &mut Givers) {
