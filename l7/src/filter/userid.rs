@@ -253,7 +253,7 @@ pub(super) fn apply(settings: &Settings, exchange: &mut Exchange, local: bool) {
     if settings.mode < Mode::V1 {
         return;
     }
-    let Some(new) = exchange.uid.new(settings, exchange) else { return };
+    let Some(new) = exchange.uid.given(settings, exchange) else { return };
     let mut value = [settings.name.as_bytes(), b"="].concat();
     match exchange.uid.got(settings, exchange) {
         Some(got) if !new.fresh => {
@@ -317,7 +317,7 @@ impl Context {
     }
 
     /// What the client is to be given; `None` when it has what it needs.
-    fn new(&self, settings: &Settings, exchange: &Exchange) -> Option<&New> {
+    fn given(&self, settings: &Settings, exchange: &Exchange) -> Option<&New> {
         self.set.get_or_init(|| self.make(settings, exchange).map(Box::new)).as_deref()
     }
 
@@ -365,7 +365,7 @@ fn got(settings: &Settings, exchange: &Exchange) -> Option<Got> {
 /// An identifier that nobody has.
 fn fresh(settings: &Settings, exchange: &Exchange) -> Uid {
     let worker = &exchange.worker;
-    let now = u32::try_from(unix_millis() / 1000 & 0xffff_ffff).unwrap_or(0);
+    let now = u32::try_from((unix_millis() / 1000) & 0xffff_ffff).unwrap_or(0);
     let start = start(worker.context.id);
     let parts = if settings.mode == Mode::V1 {
         [settings.service.unwrap_or(0), now, start, worker.uids.next_v1()].map(u32::to_le_bytes)
@@ -409,7 +409,7 @@ pub(crate) fn push_got(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
 
 /// `$uid_set`; false when there is none.
 pub(crate) fn push_set(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
-    with(exchange, Mode::V1, |settings| exchange.uid.new(settings, exchange).map(|new| new.uid), out)
+    with(exchange, Mode::V1, |settings| exchange.uid.given(settings, exchange).map(|new| new.uid), out)
 }
 
 fn with(exchange: &Exchange, least: Mode, find: impl Fn(&Settings) -> Option<Uid>, out: &mut Vec<u8>) -> bool {
