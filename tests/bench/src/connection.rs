@@ -16,6 +16,8 @@ pub struct Connection {
     /// When the operation in flight began: with the connect, where it needed one.
     pub since: Instant,
     connecting: bool,
+    /// How much of the message in flight has gone out.
+    sent: usize,
 }
 
 impl Connection {
@@ -25,25 +27,30 @@ impl Connection {
         let mut stream = TcpStream::connect(target)?;
         stream.set_nodelay(true)?;
         turn.registry.register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Connection { stream, since, connecting: true })
+        Ok(Connection { stream, since, connecting: true, sent: 0 })
     }
 
-    pub fn is_connecting(&self) -> bool {
-        self.connecting
+    /// Whether a message has yet to leave, as a whole or in part.
+    pub fn is_sending(&self) -> bool {
+        self.connecting || self.sent > 0
     }
 
-    /// Sends a small message whole; over loopback a connect is mostly done by the time it returns, so this is tried
-    /// at once and again when the socket becomes writable.
-    pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        match self.stream.write(message) {
-            Ok(sent) if sent == message.len() => {
-                self.connecting = false;
-                Ok(())
+    /// Sends a message, or what is left of it, and tells whether it is out; over loopback a connect is mostly done by
+    /// the time it returns, so this is tried at once and again when the socket becomes writable.
+    pub fn send(&mut self, message: &[u8]) -> io::Result<bool> {
+        while let Some(rest) = message.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(sent) => {
+                    self.connecting = false;
+                    self.sent += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if self.connecting && error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+                Err(error) => return Err(error),
             }
-            Ok(sent) => Err(io::Error::other(format!("{sent} of {} bytes were taken", message.len()))),
-            Err(error) if self.connecting && not_yet(&error) => Ok(()),
-            Err(error) => Err(error),
         }
+        self.sent = 0;
+        Ok(true)
     }
 
     /// `None` when there is nothing to read now.
@@ -55,10 +62,6 @@ impl Connection {
     pub fn discard(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         unless_blocked(recv(self.stream.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC).map_err(io::Error::from))
     }
-}
-
-fn not_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }
 
 fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {

@@ -21,7 +21,16 @@ pub enum Manner {
     Close,
     /// One request, then the connection stays open and idle.
     Idle,
+    /// As `Keepalive`, with a body of [`POSTED`] bytes.
+    Post,
+    /// As `Keepalive`; each client brings back the cookie it was given.
+    Cookie,
+    /// As `Keepalive`, to one of many hosts.
+    Hosts,
 }
+
+/// Bytes of the body of a `Post`.
+pub const POSTED: usize = 16 * 1024;
 
 pub struct HttpLoad {
     target: SocketAddr,
@@ -38,6 +47,10 @@ struct Client {
     connection: Option<Connection>,
     state: State,
     partial_head: Vec<u8>,
+    /// Which of the requests is on its way.
+    request: usize,
+    /// The field that brings back what the last `Set-Cookie` gave.
+    cookie: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -62,9 +75,7 @@ impl HttpLoad {
             manner,
             requests: (0..512).map(|number| request(number, manner)).collect(),
             next_request: 0,
-            clients: (0..clients)
-                .map(|_| Client { connection: None, state: State::Head, partial_head: Vec::new() })
-                .collect(),
+            clients: (0..clients).map(|_| Client::new()).collect(),
             waiting: (0..clients).rev().collect(),
             tally: Tally::default(),
         }
@@ -79,8 +90,8 @@ impl HttpLoad {
 
     pub fn ready(&mut self, slot: usize, event: &Event, turn: &mut Loop) {
         let Some(connection) = self.clients.get(slot).and_then(|it| it.connection.as_ref()) else { return };
-        if connection.is_connecting() && event.is_writable() {
-            self.send(slot);
+        if connection.is_sending() && event.is_writable() {
+            self.go_on(slot);
         }
         if event.is_readable() || event.is_read_closed() {
             self.receive(slot, event.is_read_closed(), turn);
@@ -100,11 +111,23 @@ impl HttpLoad {
 
     fn send(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
-        let Some(connection) = &mut client.connection else { return };
         client.state = State::Head;
-        match connection.send(&self.requests[self.next_request]) {
-            Ok(()) => self.next_request = (self.next_request + 1) % self.requests.len(),
-            Err(error) => self.lose(slot, error),
+        client.request = self.next_request;
+        self.next_request = (self.next_request + 1) % self.requests.len();
+        self.go_on(slot);
+    }
+
+    fn go_on(&mut self, slot: usize) {
+        let client = &mut self.clients[slot];
+        let Some(connection) = &mut client.connection else { return };
+        let request = &self.requests[client.request];
+        let sent = if client.cookie.is_empty() {
+            connection.send(request)
+        } else {
+            connection.send(&with_field(request, &client.cookie))
+        };
+        if let Err(error) = sent {
+            self.lose(slot, error);
         }
     }
 
@@ -163,7 +186,7 @@ impl HttpLoad {
                     self.receive(slot, closed, turn);
                 }
             }
-            Manner::Keepalive => {
+            Manner::Keepalive | Manner::Post | Manner::Cookie | Manner::Hosts => {
                 self.count(slot);
                 if close { self.reconnect(slot, turn) } else { self.send(slot) }
             }
@@ -208,16 +231,20 @@ struct Head {
 }
 
 impl Client {
+    fn new() -> Client {
+        Client { connection: None, state: State::Head, partial_head: Vec::new(), request: 0, cookie: Vec::new() }
+    }
+
     fn head(&mut self, bytes: &[u8]) -> io::Result<Option<Head>> {
         if self.partial_head.is_empty() {
-            let head = parse(bytes)?;
+            let head = parse(bytes, &mut self.cookie)?;
             if head.is_none() {
                 self.partial_head.extend_from_slice(bytes);
             }
             return Ok(head);
         }
         self.partial_head.extend_from_slice(bytes);
-        let head = parse(&self.partial_head)?;
+        let head = parse(&self.partial_head, &mut self.cookie)?;
         if head.is_some() {
             self.partial_head.clear();
         }
@@ -225,7 +252,8 @@ impl Client {
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
+/// A head, when it is whole; the cookie it gives goes into `cookie` as the field that brings it back.
+fn parse(bytes: &[u8], cookie: &mut Vec<u8>) -> io::Result<Option<Head>> {
     let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = &bytes[..end];
     if !head.starts_with(b"HTTP/1.1 200") {
@@ -238,6 +266,9 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
             length = value.parse().ok();
         } else if let Some(value) = field(line, b"connection:") {
             close = value == "close";
+        } else if let Some(value) = field(line, b"set-cookie:") {
+            let pair = value.split(';').next().unwrap_or(value);
+            *cookie = format!("Cookie: {pair}\r\n").into_bytes();
         }
     }
     let length = length.ok_or_else(|| io::Error::other("a response without Content-Length"))?;
@@ -252,13 +283,33 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a str> {
     std::str::from_utf8(value).ok().map(str::trim)
 }
 
+/// What the hosts of `Manner::Hosts` are called.
+pub fn host(number: usize) -> String {
+    format!("site{number:04}.example.com")
+}
+
 fn request(number: usize, manner: Manner) -> Vec<u8> {
-    let connection = if manner == Manner::Close { "Connection: close\r\n" } else { "" };
-    format!(
-        "GET /item/{number:04} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: fairlead-bench\r\nAccept: */*\r\n\
-         {connection}\r\n"
+    let (method, more) = match manner {
+        Manner::Close => ("GET", "Connection: close\r\n".to_owned()),
+        Manner::Post => ("POST", format!("Content-Length: {POSTED}\r\n")),
+        _ => ("GET", String::new()),
+    };
+    let host = if manner == Manner::Hosts { host(number) } else { "www.example.com".to_owned() };
+    let mut request = format!(
+        "{method} /item/{number:04} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: fairlead-bench\r\nAccept: */*\r\n\
+         {more}\r\n"
     )
-    .into_bytes()
+    .into_bytes();
+    if manner == Manner::Post {
+        request.resize(request.len() + POSTED, b'p');
+    }
+    request
+}
+
+/// A request without a body, and one field more.
+fn with_field(request: &[u8], field: &[u8]) -> Vec<u8> {
+    let head = request.strip_suffix(b"\r\n").unwrap_or(request);
+    [head, field, b"\r\n"].concat()
 }
 
 #[cfg(test)]
@@ -268,7 +319,7 @@ mod tests {
     #[test]
     fn a_head_is_read_whole_or_not_at_all() {
         let text = b"HTTP/1.1 200 OK\r\nCONTENT-length: 5\r\nConnection: close\r\n\r\nhel";
-        let mut client = Client { connection: None, state: State::Head, partial_head: Vec::new() };
+        let mut client = Client::new();
         for cut in 1..text.len() - 4 {
             assert!(client.head(&text[..cut]).is_ok_and(|head| head.is_none()), "cut at {cut}");
             let head = client.head(&text[cut..]).ok().flatten();
@@ -277,9 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_comes_back_as_a_field_of_the_next_request() {
+        let mut client = Client::new();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: to=s1; path=/\r\n\r\n";
+        assert!(client.head(answer).is_ok_and(|head| head.is_some()));
+        let request = with_field(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &client.cookie);
+        assert_eq!(request, b"GET / HTTP/1.1\r\nHost: a\r\nCookie: to=s1\r\n\r\n");
+    }
+
+    #[test]
     fn what_is_not_a_200_with_a_length_is_an_error() {
         for text in ["HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            assert!(parse(text.as_bytes(), &mut Vec::new()).is_err(), "{text}");
         }
     }
 }

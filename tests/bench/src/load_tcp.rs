@@ -55,7 +55,7 @@ impl TcpLoad {
 
     pub fn ready(&mut self, slot: usize, event: &Event, turn: &mut Loop) {
         let Some(connection) = self.clients.get(slot).and_then(|it| it.connection.as_ref()) else { return };
-        if connection.is_connecting() && event.is_writable() {
+        if connection.is_sending() && event.is_writable() {
             self.send(slot);
         }
         if event.is_readable() || event.is_read_closed() {

@@ -11,6 +11,7 @@ use slab::Slab;
 
 use crate::Fault;
 use crate::engine::{Loop, PEERS};
+use crate::load_http::POSTED;
 
 /// What TCP and UDP clients send and peers send back.
 pub const MESSAGE: [u8; 128] = [b'm'; 128];
@@ -30,6 +31,8 @@ pub enum Service {
     HttpSmall,
     /// 64 KiB of body to each HTTP request.
     HttpLarge,
+    /// 128 bytes of body to each HTTP request with a body of [`POSTED`] bytes.
+    HttpPost,
     /// What is sent comes back.
     Echo,
     /// What is sent comes back, and the connection is closed.
@@ -43,8 +46,8 @@ pub enum Service {
 }
 
 impl Service {
-    const TCP: [Service; 5] =
-        [Service::HttpSmall, Service::HttpLarge, Service::Echo, Service::EchoOnce, Service::Stream];
+    const TCP: [Service; 6] =
+        [Service::HttpSmall, Service::HttpLarge, Service::HttpPost, Service::Echo, Service::EchoOnce, Service::Stream];
 
     pub fn port(self) -> u16 {
         8001 + self as u16
@@ -71,6 +74,8 @@ struct Served {
     sent: Option<usize>,
     /// The last bytes of an unfinished request head.
     tail: Vec<u8>,
+    /// How much of a request's body has yet to come.
+    body: usize,
 }
 
 impl Peer {
@@ -143,14 +148,14 @@ impl Peer {
             let entry = self.connections.vacant_entry();
             let both = Interest::READABLE | Interest::WRITABLE;
             register(turn.registry, &mut stream, FIRST_CONNECTION + entry.key(), both)?;
-            entry.insert(Served { stream, service, sent: None, tail: Vec::new() });
+            entry.insert(Served { stream, service, sent: None, tail: Vec::new(), body: 0 });
         }
     }
 
     fn serve(&mut self, key: usize, event: &Event, turn: &mut Loop) -> io::Result<()> {
         let Some(served) = self.connections.get_mut(key) else { return Ok(()) };
         let answer = match served.service {
-            Service::HttpSmall => &self.small,
+            Service::HttpSmall | Service::HttpPost => &self.small,
             Service::HttpLarge | Service::Stream => &self.large,
             Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => &MESSAGE[..],
         };
@@ -187,6 +192,7 @@ impl Served {
         match self.service {
             Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => bytes.len() == MESSAGE.len(),
             Service::Stream => self.sent.is_none(),
+            Service::HttpPost => self.is_posted(bytes),
             Service::HttpSmall | Service::HttpLarge if self.tail.is_empty() && bytes.ends_with(b"\r\n\r\n") => true,
             Service::HttpSmall | Service::HttpLarge => {
                 self.tail.extend_from_slice(bytes);
@@ -197,6 +203,19 @@ impl Served {
                 whole
             }
         }
+    }
+
+    /// Whether these bytes end a request whose body has [`POSTED`] bytes.
+    fn is_posted(&mut self, bytes: &[u8]) -> bool {
+        if self.body == 0 {
+            self.tail.extend_from_slice(bytes);
+            let Some(end) = memchr::memmem::find(&self.tail, b"\r\n\r\n") else { return false };
+            self.body = (end + 4 + POSTED).saturating_sub(self.tail.len());
+            self.tail.clear();
+        } else {
+            self.body = self.body.saturating_sub(bytes.len());
+        }
+        self.body == 0
     }
 
     fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
@@ -250,8 +269,8 @@ mod tests {
     #[test]
     fn services_have_ports_and_listeners_of_their_own() {
         let ports: Vec<u16> = Service::TCP.iter().map(|service| service.port()).collect();
-        assert_eq!(ports, [8001, 8002, 8003, 8004, 8005]);
-        assert_eq!((Service::Datagrams.port(), Service::Bursts.port()), (8006, 8007));
+        assert_eq!(ports, [8001, 8002, 8003, 8004, 8005, 8006]);
+        assert_eq!((Service::Datagrams.port(), Service::Bursts.port()), (8007, 8008));
         assert!(Service::TCP.iter().enumerate().all(|(index, &service)| index == service as usize));
     }
 }

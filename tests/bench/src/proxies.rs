@@ -92,6 +92,7 @@ impl Proxy {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 10_001 + number as u16));
         let configuration = directory.join(format!("{}.conf", address.port()));
         let errors = directory.join(format!("{}.err", address.port()));
+        files(&directory.join("files/item"))?;
         fs::write(&configuration, configuration::text(product, scenario, address, &directory))?;
         let mut command = product.command(&configuration)?;
         command.stdin(Stdio::null()).stdout(File::create(&errors)?).stderr(File::options().append(true).open(&errors)?);
@@ -123,6 +124,15 @@ impl Proxy {
     fn process(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
+}
+
+/// What is served where files are: 1 KiB under each path that the load asks for.
+fn files(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    (0..512).try_for_each(|number| fs::write(folder.join(format!("{number:04}")), [b'f'; 1024]))
 }
 
 impl Drop for Proxy {

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Load, Tally};
 use crate::histogram::Histogram;
 use crate::profile;
 use crate::proxies::{Product, Proxy};
-use crate::scenario::{Kind, Scenario};
+use crate::scenario::{Kind, Scenario, Site};
 use crate::{measure, namespace};
 
 /// Everything one proxy did in one scenario.
@@ -132,9 +132,11 @@ impl Contestant<'_> {
     }
 }
 
-/// HAProxy has no UDP, and its reload is another program's worth of set-up (master-worker, a socket, a state file).
+/// HAProxy has no UDP and no files, a thousand locations are another thing there, and its reload is another program's worth of set-up (master-worker, a socket, a state file).
 fn takes_part(product: Product, scenario: &Scenario) -> bool {
-    product != Product::Haproxy || !matches!(scenario.kind, Kind::Udp(_) | Kind::Reload)
+    let apart =
+        matches!(scenario.kind, Kind::Udp(_) | Kind::Reload) || matches!(scenario.site, Site::Files | Site::Routes);
+    product != Product::Haproxy || !apart
 }
 
 fn last_cost(cell: &Cell) -> String {

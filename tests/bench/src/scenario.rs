@@ -15,6 +15,7 @@ pub struct Scenario {
     /// Servers in the group; all are the one peer under different loopback addresses.
     pub servers: usize,
     pub balance: Balance,
+    pub site: Site,
     /// Whether buffers are sized to what is carried; else every product's own default stands.
     pub sized_buffers: bool,
     pub kind: Kind,
@@ -48,6 +49,19 @@ pub enum Balance {
     HashUri,
 }
 
+/// What the HTTP configurations do with a request.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Site {
+    /// One location, passed on.
+    Pass,
+    /// A thousand names and locations, and a hundred patterns that fit no request; passed on.
+    Routes,
+    /// Passed on to the server the client's cookie names.
+    Sticky,
+    /// Files of 1 KiB.
+    Files,
+}
+
 pub const CLIENTS: usize = 64;
 const IDLE_HTTP: usize = 10_000;
 const IDLE_TCP: usize = 20_000;
@@ -61,6 +75,7 @@ const HTTP_SMALL: Scenario = Scenario {
     service: Service::HttpSmall,
     servers: 1,
     balance: Balance::RoundRobin,
+    site: Site::Pass,
     sized_buffers: false,
     kind: Kind::Http(Manner::Keepalive),
     share: 1.0,
@@ -73,11 +88,15 @@ const TCP_BULK: Scenario =
 const TCP_CONN: Scenario =
     Scenario { name: "tcp_conn", service: Service::EchoOnce, kind: Kind::Tcp(Exchange::Once), ..HTTP_SMALL };
 
-pub static ALL: [Scenario; 23] = [
+pub static ALL: [Scenario; 27] = [
     HTTP_SMALL,
     Scenario { name: "http_64k", service: Service::HttpLarge, sized_buffers: true, ..HTTP_SMALL },
     Scenario { name: "http_64k_plain", service: Service::HttpLarge, by_default: false, ..HTTP_SMALL },
     Scenario { name: "http_conn", kind: Kind::Http(Manner::Close), ..HTTP_SMALL },
+    Scenario { name: "http_post", service: Service::HttpPost, kind: Kind::Http(Manner::Post), ..HTTP_SMALL },
+    Scenario { name: "http_sticky", servers: 2, site: Site::Sticky, kind: Kind::Http(Manner::Cookie), ..HTTP_SMALL },
+    Scenario { name: "http_static", site: Site::Files, ..HTTP_SMALL },
+    Scenario { name: "http_routes", site: Site::Routes, kind: Kind::Http(Manner::Hosts), ..HTTP_SMALL },
     Scenario { name: "tcp_rr", service: Service::Echo, kind: Kind::Tcp(Exchange::Session), ..HTTP_SMALL },
     TCP_BULK,
     Scenario { name: "tcp_bulk_tuned", sized_buffers: true, ..TCP_BULK },
