@@ -1,7 +1,7 @@
 //! The client's side of a connection: sends now what the socket takes and
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
-use fairlead_core::net::{Deadline, Stream};
+use fairlead_core::net::{Deadline, Push, Stream};
 use fairlead_core::worker::Ticket;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -39,6 +39,11 @@ impl Client {
     /// Sends what the socket takes now; keeps a copy of the rest. Call [`Client::poll_flush`] before
     /// more is read from where the bytes came from: that bounds what is kept.
     pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4]) -> io::Result<()> {
+        self.send_as(cx, parts, Push::Now)
+    }
+
+    /// The same with a say in when the bytes go out.
+    pub fn send_as(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4], push: Push) -> io::Result<()> {
         if self.muted {
             return Ok(());
         }
@@ -46,7 +51,7 @@ impl Client {
             self.keep(parts, 0);
             return Ok(());
         }
-        let written = match self.write(cx, &parts) {
+        let written = match self.write(cx, &parts, push) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
@@ -57,15 +62,15 @@ impl Client {
         Ok(())
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]; 4]) -> Poll<io::Result<usize>> {
+    fn write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]; 4], push: Push) -> Poll<io::Result<usize>> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         match parts {
-            [only, [], [], []] | [[], only, [], []] => self.stream.poll_write(cx, only),
+            [only, [], [], []] | [[], only, [], []] => self.stream.poll_write_as(cx, only, push),
             parts if total <= FLAT => {
                 let Client { stream, ticket, .. } = self;
                 ticket.scratch().with_flat(|flat| {
                     parts.iter().for_each(|part| flat.extend_from_slice(part));
-                    stream.poll_write(cx, flat)
+                    stream.poll_write_as(cx, flat, push)
                 })
             }
             [a, b, c, d] => {

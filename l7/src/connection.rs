@@ -55,7 +55,7 @@ struct Session {
     key: Rc<ListenerKey>,
     current: Rc<Current<Worker>>,
     requests: u64,
-    /// What came behind a PROXY header.
+    /// What came behind a PROXY header, or with the connection.
     early: Option<Box<[u8]>>,
 }
 
@@ -82,6 +82,9 @@ impl Session {
 
     async fn run(&mut self, place: &mut Place) {
         let mut patience = place.servers.default.client_header_timeout;
+        if self.early.is_none() {
+            self.early = self.first_bytes();
+        }
         loop {
             if self.early.is_none() && !self.wait(patience).await {
                 return;
@@ -94,6 +97,16 @@ impl Session {
                 (After::Close | After::Linger, _) => return,
             }
         }
+    }
+
+    /// What a new connection has sent by now: most bring their request along.
+    fn first_bytes(&self) -> Option<Box<[u8]>> {
+        let Client { stream, ticket, .. } = &self.client;
+        ticket.scratch().with_read(|buffer| match stream.try_read(buffer) {
+            Ok(read @ 1..) => buffer.get(..read).map(Box::from),
+            // Nothing yet, its end or a fault, which the wait for its request finds out.
+            _ => None,
+        })
     }
 
     /// What changed since the last request holds for the next one.

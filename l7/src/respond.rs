@@ -11,6 +11,7 @@ use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
 use fairlead_core::clock;
 use fairlead_core::log::Level;
+use fairlead_core::net::Push;
 use std::fs::File;
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
@@ -45,9 +46,10 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     }
     exchange.sent_head = head;
     let chain = if client.is_muted() { None } else { filter::apply(exchange, true, &mut keep) };
+    let last = last_push(exchange, keep);
     let sent = match chain {
         Some(chain) => filter::send(client, exchange, chain, reply.body).await,
-        None => send_plain(client, exchange, reply.body).await,
+        None => send_plain(client, exchange, reply.body, last).await,
     };
     if !sent {
         exchange.log(Level::Info, format_args!("client closed connection while sending response to client"));
@@ -58,15 +60,15 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
 }
 
 /// Head and body as they are.
-async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body) -> bool {
+async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body, last: Push) -> bool {
     let mut head = std::mem::take(&mut exchange.sent_head);
     let body_wanted = exchange.request.method != Method::Head && !client.is_muted();
     let sent = match body {
         Body::File { file, start, length } if body_wanted => {
             send_file(client, exchange, &head, (file, start, start + length)).await
         }
-        Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, &bytes).await,
-        _ => send_bytes(client, exchange, &mut head, b"").await,
+        Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, (&bytes, last)).await,
+        _ => send_bytes(client, exchange, &mut head, (b"", last)).await,
     };
     exchange.sent_head = head;
     sent
@@ -77,12 +79,25 @@ pub(crate) async fn settle(client: &mut Client, exchange: &mut Exchange, keep: b
     if keep && (exchange.body.is_done() || discard_body(client, exchange).await) {
         return After::KeepAlive;
     }
+    if lingers(exchange) { After::Linger } else { After::Close }
+}
+
+fn lingers(exchange: &Exchange) -> bool {
     let unread = !exchange.body.is_done() || exchange.consumed < exchange.request.buffer.len();
     let refused = exchange.status == 400 || exchange.status == 414 || exchange.status == 494;
     match exchange.location.lingering {
-        Lingering::Always => After::Linger,
-        Lingering::On if unread || refused => After::Linger,
-        _ => After::Close,
+        Lingering::Always => true,
+        Lingering::On => unread || refused,
+        Lingering::Off => false,
+    }
+}
+
+/// How the last bytes of a response go out: with the end of the connection, where nothing is waited for between
+/// the two.
+pub(crate) fn last_push(exchange: &Exchange, keep: bool) -> Push {
+    match keep || !exchange.body.is_done() || lingers(exchange) {
+        true => Push::Now,
+        false => Push::WithEnd,
     }
 }
 
@@ -279,14 +294,19 @@ pub(crate) fn phrase(status: u16) -> &'static str {
 }
 
 /// Head and body in one send.
-async fn send_bytes(client: &mut Client, exchange: &mut Exchange, head: &mut Vec<u8>, body: &[u8]) -> bool {
+async fn send_bytes(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    head: &mut Vec<u8>,
+    (body, last): (&[u8], Push),
+) -> bool {
     let head_len = head.len();
     let small = body.len() <= 16 << 10;
     let sent = poll_fn(|cx| {
         if small {
             head.extend_from_slice(body);
         }
-        Poll::Ready(client.send(cx, [head, if small { b"" } else { body }, b"", b""]))
+        Poll::Ready(client.send_as(cx, [head, if small { b"" } else { body }, b"", b""], last))
     });
     if sent.await.is_err() || !flush(client, exchange).await {
         return false;

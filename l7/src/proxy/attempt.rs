@@ -11,6 +11,7 @@ use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, Transfer};
 use crate::proxy::{Proxy, instead, response};
+use crate::respond;
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, NotConnected, Origin, Stream};
@@ -279,7 +280,8 @@ impl<'a> Attempt<'a> {
         let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
         let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
-        let transfer = Transfer::new(exchange.response.framing, to_client, chain);
+        let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);
+        transfer.last = respond::last_push(exchange, to_client.keep);
         let started = self.send_head(cx, client, exchange, &out, rest, transfer);
         out.truncate(head_len);
         exchange.sent_head = out;
@@ -309,7 +311,7 @@ impl<'a> Attempt<'a> {
 
     /// Looks once in a while whether the client has gone, unless it has sent more already.
     fn client_left(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> bool {
-        if !self.watching || client.stream.poll_read_ready(cx).is_pending() {
+        if !self.watching || client.stream.poll_read_ready_soon(cx).is_pending() {
             return false;
         }
         if client.stream.is_ended() {

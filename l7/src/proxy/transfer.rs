@@ -7,6 +7,7 @@ use crate::filter::{Broken, Chain};
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
 use crate::proxy::attempt::Attempt;
 use crate::proxy::pool::PeerConnection;
+use fairlead_core::net::Push;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,8 @@ pub(super) struct Transfer {
     pub to_client: ToClient,
     /// Body bytes from the peer so far.
     pub received: u64,
+    /// How its last bytes go out.
+    pub last: Push,
     /// What changes the body on its way.
     chain: Option<Box<Chain>>,
 }
@@ -61,7 +64,7 @@ impl Transfer {
             Framing::Chunked => FromPeer::Chunked(Chunked::default()),
             Framing::UntilClose => FromPeer::UntilClose,
         };
-        Transfer { from_peer, to_client, received: 0, chain }
+        Transfer { from_peer, to_client, received: 0, last: Push::Now, chain }
     }
 
     /// All has come from the peer, and went on.
@@ -95,13 +98,20 @@ impl Transfer {
             client.send(cx, [head, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
             return Ok(extra);
         }
-        self.send(cx, client, head, body).map_err(|_| Cut::ClientGone)?;
+        let push = if self.is_read() { self.last } else { Push::Now };
+        self.send(cx, client, (head, body), push).map_err(|_| Cut::ClientGone)?;
         Ok(extra)
     }
 
-    fn send(&self, cx: &mut Context<'_>, client: &mut Client, head: &[u8], body: &[u8]) -> io::Result<()> {
+    fn send(
+        &self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        (head, body): (&[u8], &[u8]),
+        push: Push,
+    ) -> io::Result<()> {
         if !self.to_client.chunked {
-            return client.send(cx, [head, body, b"", b""]);
+            return client.send_as(cx, [head, body, b"", b""], push);
         }
         let mut size = Vec::with_capacity(20);
         let tail: &[u8] = match (body.is_empty(), self.is_read()) {
@@ -113,7 +123,7 @@ impl Transfer {
         if !body.is_empty() {
             push_chunk_size(body.len(), &mut size);
         }
-        client.send(cx, [head, &size, body, tail])
+        client.send_as(cx, [head, &size, body, tail], push)
     }
 
     /// Moves the body bytes in `bytes` to its front; gives their number and whether more followed.
@@ -256,7 +266,7 @@ impl Transfer {
         if self.chain.is_some() {
             return Ok(());
         }
-        self.send(cx, client, b"", b"").map_err(|_| Cut::ClientGone)
+        self.send(cx, client, (b"", b""), Push::Now).map_err(|_| Cut::ClientGone)
     }
 }
 

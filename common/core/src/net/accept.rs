@@ -23,14 +23,9 @@ pub struct Acceptor {
     taken: Cell<u32>,
 }
 
-/// A connection that could not be had. Shown in nginx's words.
+/// A connection that could not be had: what `accept4` said. Shown in nginx's words.
 #[derive(Debug)]
-pub enum NotAccepted {
-    /// `accept4` gave none.
-    None(io::Error),
-    /// It gave one that could not be watched, and has been closed.
-    Unwatched(io::Error),
-}
+pub struct NotAccepted(pub io::Error);
 
 /// How long accepting rests when the process is out of descriptors or memory, as in nginx.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,7 +46,7 @@ impl Acceptor {
     /// The next connection and where it comes from: `None` on a Unix socket.
     ///
     /// # Errors
-    /// Those of `accept4`, and of `epoll_ctl` for the new connection, which is then closed.
+    /// Those of `accept4`.
     pub async fn accept(&self) -> Result<(Stream, Option<SocketAddr>), NotAccepted> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
@@ -65,19 +60,19 @@ impl Acceptor {
         }
         self.taken.set(self.taken.get() + 1);
         loop {
-            ready!(self.watch.poll_readable(cx));
+            ready!(self.watch.poll_readable(&self.socket, cx));
             match raw::acceptfrom_with(&self.socket, FLAGS) {
                 Ok((socket, address)) => {
                     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-                    let stream = Stream::accepted(socket, address.is_none());
-                    return Poll::Ready(stream.map(|stream| (stream, address)).map_err(NotAccepted::Unwatched));
+                    let stream = Stream::accepted(&self.watch, socket, address.is_none());
+                    return Poll::Ready(Ok((stream, address)));
                 }
                 Err(error) if error == rustix::io::Errno::AGAIN => {
                     self.taken.set(0);
                     self.watch.clear(Events::READABLE);
                 }
                 Err(error) if error == rustix::io::Errno::INTR => {}
-                Err(error) => return Poll::Ready(Err(NotAccepted::None(error.into()))),
+                Err(error) => return Poll::Ready(Err(NotAccepted(error.into()))),
             }
         }
     }
@@ -85,32 +80,23 @@ impl Acceptor {
 
 impl NotAccepted {
     pub fn level(&self) -> Level {
-        match self {
-            NotAccepted::None(error) => match error.raw_os_error() {
-                Some(libc::ECONNABORTED) => Level::Error,
-                Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
-                _ => Level::Alert,
-            },
-            NotAccepted::Unwatched(_) => Level::Alert,
+        match self.0.raw_os_error() {
+            Some(libc::ECONNABORTED) => Level::Error,
+            Some(libc::EMFILE | libc::ENFILE) => Level::Crit,
+            _ => Level::Alert,
         }
     }
 
     /// How long to leave the listener alone: `accept4` would fail again at once, and connections that
     /// end meanwhile make room. `None` when it was only this connection.
     pub fn pause(&self) -> Option<Duration> {
-        match self {
-            NotAccepted::None(error) => (error.raw_os_error() != Some(libc::ECONNABORTED)).then_some(PAUSE),
-            NotAccepted::Unwatched(_) => None,
-        }
+        (self.0.raw_os_error() != Some(libc::ECONNABORTED)).then_some(PAUSE)
     }
 }
 
 impl fmt::Display for NotAccepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotAccepted::None(error) => write!(f, "accept4() failed {}", OsError(error)),
-            NotAccepted::Unwatched(error) => write!(f, "epoll_ctl() failed {}", OsError(error)),
-        }
+        write!(f, "accept4() failed {}", OsError(&self.0))
     }
 }
 

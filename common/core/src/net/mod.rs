@@ -23,5 +23,5 @@ pub use proxy_protocol::{
 };
 pub use reactor::spawn;
 pub use relay::{Direction, End, Limits, Pipes, Rate, Relay, Relayed, Tunnel, pipes_refused};
-pub use stream::Stream;
+pub use stream::{Push, Stream};
 pub use tlv::Tlv;

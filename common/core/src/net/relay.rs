@@ -91,6 +91,9 @@ impl<'a> Tunnel<'a> {
     pub fn run(self) -> Relay<'a> {
         let mut deadline = Deadline::default();
         deadline.set(self.idle);
+        // A splice stops at urgent data, which only the reactor tells of.
+        self.client.register();
+        self.peer.register();
         Relay {
             client: self.client,
             peer: self.peer,

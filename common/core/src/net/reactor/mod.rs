@@ -1,7 +1,7 @@
 //! What is ready on this thread: its sockets and the tasks that wait for them.
 //!
-//! One epoll instance a thread, edge-triggered, each socket registered once for all events and
-//! forgotten by closing it. It turns inside tokio's current-thread runtime, as one of its tasks
+//! One epoll instance a thread, edge-triggered, each socket registered once for all events, an
+//! accepted one when first somebody has to wait for it, and forgotten by closing it. It turns inside tokio's current-thread runtime, as one of its tasks
 //! that waits for one descriptor, ours; so timers, name lookups and signals stay tokio's, and a
 //! stream costs neither a registration nor a task of the runtime. Made when a thread first asks
 //! for it, gone with the runtime it was made in. Only [`crate::net::Stream`] and
@@ -19,12 +19,14 @@ use epoll::Epoll;
 pub(super) use epoll::{Event, Events};
 use slots::{Key, Slots};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tasks::Tasks;
 use timers::Timers;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -38,6 +40,9 @@ const NEVER: Tick = Tick(u64::MAX);
 /// After a round of so many events it pays to look again at once rather than by way of tokio.
 const BUSY: usize = 8;
 
+/// How long a socket that nobody waits for in earnest is left unregistered.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 thread_local! {
     static HERE: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
 }
@@ -47,6 +52,8 @@ struct Reactor {
     watched: RefCell<Slots<Rc<Watched>>>,
     tasks: Tasks,
     timers: RefCell<Timers>,
+    /// Sockets to register if they are still open then, the earliest first.
+    later: RefCell<VecDeque<(Tick, Key)>>,
     /// The runtime's timer for the earliest of ours, and when it fires.
     alarm: RefCell<Option<Pin<Box<Sleep>>>>,
     alarm_at: Cell<Tick>,
@@ -82,6 +89,7 @@ fn here() -> io::Result<Rc<Reactor>> {
             watched: RefCell::default(),
             tasks: Tasks::default(),
             timers: RefCell::new(Timers::new(tick())),
+            later: RefCell::default(),
             alarm: RefCell::default(),
             alarm_at: Cell::new(NEVER),
             budget: Cell::new(BUDGET),
@@ -146,6 +154,13 @@ impl Reactor {
         while let Some(waker) = due() {
             waker.wake();
         }
+        let late = || self.later.borrow_mut().pop_front_if(|(at, _)| *at <= now);
+        while let Some((_, key)) = late() {
+            let watched = self.watched.borrow().get(key).cloned();
+            if let Some(watched) = watched {
+                watched.hurry();
+            }
+        }
     }
 
     /// The runtime wakes the driver when the next timer may be due.
@@ -154,7 +169,8 @@ impl Reactor {
         if alarm.as_ref().is_none_or(|alarm| alarm.is_elapsed()) {
             self.alarm_at.set(NEVER);
         }
-        let Some(next) = self.timers.borrow().next() else { return };
+        let late = self.later.borrow().front().map(|(at, _)| *at);
+        let Some(next) = self.timers.borrow().next().into_iter().chain(late).min() else { return };
         // Most timers are never due: an alarm that is too early stays, finds nothing to do, and is set again.
         if self.alarm_at.get() <= next {
             return;
@@ -165,6 +181,14 @@ impl Reactor {
         alarm.as_mut().reset(until);
         if alarm.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
+        }
+    }
+
+    fn look_later(&self, key: Key) {
+        let at = tick().after(PATIENCE);
+        self.later.borrow_mut().push_back((at, key));
+        if at < self.alarm_at.get() {
+            self.tasks.wake_driver();
         }
     }
 
@@ -218,8 +242,20 @@ pub(super) struct Watch {
 /// What is known of a socket, and who waits for it.
 struct Watched {
     events: Cell<Events>,
+    known: Cell<Known>,
     reader: Cell<Option<Waker>>,
     writer: Cell<Option<Waker>>,
+}
+
+/// What the kernel has been told of a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    No,
+    /// No, and somebody would like to hear of it if that takes long.
+    Later,
+    /// No, and that has taken long.
+    Due,
+    Yes,
 }
 
 impl Watch {
@@ -228,13 +264,36 @@ impl Watch {
     /// # Errors
     /// Those of `epoll_create1` (the thread's first) and `epoll_ctl`.
     pub fn new(socket: impl AsFd, assumed: Events) -> io::Result<Watch> {
-        let reactor = here()?;
-        let (reader, writer) = (Cell::default(), Cell::default());
-        let watched = Rc::new(Watched { events: Cell::new(assumed), reader, writer });
-        let key = reactor.watched.borrow_mut().insert(watched.clone());
-        let watch = Watch { watched, reactor, key };
-        watch.reactor.epoll.add(socket.as_fd(), key)?;
+        let watch = Watch::unregistered(here()?, assumed);
+        watch.reactor.epoll.add(socket.as_fd(), watch.key)?;
+        watch.watched.known.set(Known::Yes);
         Ok(watch)
+    }
+
+    /// For another socket on the same reactor, which is registered when first somebody waits for it: one that is
+    /// served and closed before costs the kernel nothing but the reads and writes.
+    pub fn beside(&self, assumed: Events) -> Watch {
+        Watch::unregistered(self.reactor.clone(), assumed)
+    }
+
+    fn unregistered(reactor: Rc<Reactor>, assumed: Events) -> Watch {
+        let (events, known) = (Cell::new(assumed), Cell::new(Known::No));
+        let watched = Rc::new(Watched { events, known, reader: Cell::default(), writer: Cell::default() });
+        let key = reactor.watched.borrow_mut().insert(watched.clone());
+        Watch { watched, reactor, key }
+    }
+
+    /// Registers `socket` if it is not yet. What it was good for by then is told as an event.
+    pub fn register(&self, socket: BorrowedFd<'_>) {
+        if self.watched.known.replace(Known::Yes) == Known::Yes {
+            return;
+        }
+        if self.reactor.epoll.add(socket, self.key).is_err() {
+            // Nobody would ever hear of it again (out of memory, or of the user's watches): it ends here, and
+            // reading and writing say so.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+            self.set(Events::READABLE.with(Events::WRITABLE).with(Events::ENDING));
+        }
     }
 
     /// Takes the registration back from the kernel: for a socket that others hold open too, which
@@ -267,23 +326,49 @@ impl Watch {
         Poll::Pending
     }
 
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll(Events::READABLE, &self.watched.reader, cx)
+    pub fn poll_readable(&self, socket: impl AsFd, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(socket.as_fd(), Events::READABLE, cx)
     }
 
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll(Events::WRITABLE, &self.watched.writer, cx)
+    pub fn poll_writable(&self, socket: impl AsFd, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(socket.as_fd(), Events::WRITABLE, cx)
     }
 
-    fn poll(&self, wanted: Events, waiting: &Cell<Option<Waker>>, cx: &mut Context<'_>) -> Poll<()> {
+    /// As `poll_readable`, for somebody who need not know at once: a socket that is not registered yet may tell
+    /// late, by [`PATIENCE`].
+    pub fn poll_readable_soon(&self, socket: impl AsFd, cx: &mut Context<'_>) -> Poll<()> {
+        match self.watched.known.get() {
+            _ if self.events().has(Events::READABLE) => return Poll::Ready(()),
+            Known::Yes | Known::Due => return self.poll_readable(socket, cx),
+            Known::Later => {}
+            Known::No => {
+                self.watched.known.set(Known::Later);
+                self.reactor.look_later(self.key);
+            }
+        }
+        wait(&self.watched.reader, cx);
+        Poll::Pending
+    }
+
+    fn poll(&self, socket: BorrowedFd<'_>, wanted: Events, cx: &mut Context<'_>) -> Poll<()> {
         if self.events().has(wanted) {
             return Poll::Ready(());
         }
-        match waiting.take() {
-            Some(waker) if waker.will_wake(cx.waker()) => waiting.set(Some(waker)),
-            _ => waiting.set(Some(cx.waker().clone())),
+        self.register(socket);
+        // Registering may have failed.
+        if self.events().has(wanted) {
+            return Poll::Ready(());
         }
+        let waiting = if wanted == Events::READABLE { &self.watched.reader } else { &self.watched.writer };
+        wait(waiting, cx);
         Poll::Pending
+    }
+}
+
+fn wait(waiting: &Cell<Option<Waker>>, cx: &mut Context<'_>) {
+    match waiting.take() {
+        Some(waker) if waker.will_wake(cx.waker()) => waiting.set(Some(waker)),
+        _ => waiting.set(Some(cx.waker().clone())),
     }
 }
 
@@ -294,6 +379,16 @@ impl Drop for Watch {
 }
 
 impl Watched {
+    /// What [`Watch::poll_readable_soon`] has put off is due.
+    fn hurry(&self) {
+        if self.known.get() == Known::Later {
+            self.known.set(Known::Due);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
     fn raise(&self, events: Events) {
         self.events.set(self.events.get().with(events));
         if events.has(Events::READABLE)
