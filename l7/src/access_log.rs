@@ -1,5 +1,6 @@
 //! The lines a request leaves: access logs, and the tail of error log lines.
 
+use crate::content::folder;
 use crate::exchange::Exchange;
 use fairlead_core::log::{is_true, push_escaped};
 use std::fmt;
@@ -31,7 +32,7 @@ pub(crate) fn write(exchange: &Exchange) {
         exchange.render(path, &mut name);
         // Nothing in a name can end it early.
         name.retain(|byte| *byte != 0);
-        logs.line_to(&name, &access.log, line);
+        logs.line_under(&folder(exchange), (&name, &access.log), line);
     }
 }
 

@@ -293,7 +293,7 @@ impl Place {
     fn abandon(&self, exchange: &mut Exchange, status: u16) -> After {
         exchange.fall_back(&self.servers);
         exchange.status = status;
-        exchange.request_length = exchange.request.buffer.len() as u64;
+        exchange.request_length = exchange.request.sound_len();
         access_log::write(exchange);
         After::Close
     }

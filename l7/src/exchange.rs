@@ -6,7 +6,7 @@
 use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
-use crate::content::{self, Served, error_page};
+use crate::content::{self, RealRoot, Served, error_page};
 use crate::filter::UserIds;
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
@@ -24,7 +24,7 @@ use crate::worker::Worker;
 use fairlead_conf::Template;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::Level;
-use fairlead_core::net::{Address, ProxyHeader};
+use fairlead_core::net::{Address, ProxyHeader, TcpInfo};
 use fairlead_core::upstream::Peer;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -74,6 +74,12 @@ pub struct Exchange {
     pub status: u16,
     /// The response head as it was sent: `$sent_http_*`.
     pub sent_head: Vec<u8>,
+    /// The trailers behind it, a line each: `$sent_trailer_*`.
+    pub sent_trailers: RefCell<Vec<u8>>,
+    /// Where `root` really is, once that is known.
+    pub(crate) real_root: Option<RealRoot>,
+    /// As it was last asked for.
+    pub(crate) tcp_info: Option<TcpInfo>,
     /// Head and body bytes sent to the client.
     pub bytes_sent: u64,
     pub body_bytes_sent: u64,
@@ -256,6 +262,9 @@ impl Exchange {
             behind: None,
             status: 0,
             sent_head,
+            sent_trailers: RefCell::default(),
+            real_root: None,
+            tcp_info: None,
             bytes_sent: 0,
             body_bytes_sent: 0,
             request_length: 0,
@@ -289,9 +298,10 @@ impl Exchange {
 
     /// Runs the request whose head is in `request`; sends its response.
     pub(crate) async fn run(&mut self, client: &mut Client, servers: &VirtualServers) -> After {
+        self.ask_tcp_info(client);
         self.body = BodyReader::new(self.request.framing);
         self.consumed = self.request.head_len;
-        self.request_length = self.request.head_len as u64;
+        self.request_length = self.request.sound_len();
         let ended = match self.find(servers) {
             Ok(()) => self.serve(client).await,
             Err(status) => {
@@ -336,14 +346,31 @@ impl Exchange {
         bad: BadRequest,
     ) -> After {
         let BadRequest { status, reason } = bad;
-        self.fall_back(servers);
+        self.find_refused(servers);
         self.log(Level::Info, format_args!("{reason}"));
-        self.request_length = self.request.buffer.len() as u64;
+        self.request_length = self.request.sound_len();
         self.consumed = self.request.buffer.len();
         let mut reply = self.refuse(status);
         reply.close = true;
         let ended = self.serve_from(client, Err(reply.into())).await;
         self.finish(client, ended).await
+    }
+
+    /// As nginx: what was understood before a line was refused says whose the refusal is.
+    fn find_refused(&mut self, servers: &VirtualServers) {
+        self.fall_back(servers);
+        if !self.request.has_target() {
+            return;
+        }
+        let named = self.request.authority.is_some() || self.request.known(Known::Host).is_some();
+        if named && self.find_server(servers) {
+            self.location = self.server.root.clone();
+        } else if !named && self.request.head_len > 0 {
+            self.server = servers.find(b"", self.captures.get_mut()).clone();
+            self.location = self.server.root.clone();
+        }
+        // What is wrong with its path does not matter any more.
+        let _ = self.find_path();
     }
 
     /// Nothing is known of where the request wants to go: the default server answers for it.
@@ -353,11 +380,13 @@ impl Exchange {
     }
 
     async fn finish(&mut self, client: &mut Client, ended: Ended) -> After {
+        content::find_real_root(self).await;
         let after = match ended {
             Ended::Reply(reply) => respond::send(client, self, reply).await,
             Ended::Sent(after) => after,
             Ended::Broken | Ended::Moved | Ended::Elsewhere(_) => After::Close,
         };
+        self.ask_tcp_info(client);
         // Before the log line, as nginx.
         self.passed.leave();
         self.bytes_sent = client.sent;
@@ -366,11 +395,19 @@ impl Exchange {
         after
     }
 
+    /// For the variables of it; whoever has none of them pays nothing.
+    fn ask_tcp_info(&mut self, client: &Client) {
+        if self.worker.plan.wanted.tcp_info {
+            self.tcp_info = TcpInfo::of(&client.stream);
+        }
+    }
+
     /// Server and path; a status when there is no way to go on.
     fn find(&mut self, servers: &VirtualServers) -> Result<(), u16> {
         if !self.find_server(servers) {
             self.fall_back(servers);
             self.log(Level::Info, format_args!("client sent invalid host header"));
+            let _ = self.find_path();
             return Err(400);
         }
         phase::post_read(self);
@@ -378,9 +415,6 @@ impl Exchange {
     }
 
     fn find_path(&mut self) -> Result<(), u16> {
-        if matches!(self.request.method, Method::Trace | Method::Connect) {
-            return Err(405);
-        }
         self.uri.clear();
         let target = self.request.target;
         let text = target.of(&self.request.buffer);
@@ -394,6 +428,9 @@ impl Exchange {
             let end = uri::query_end(text, at as usize) as u32;
             Slice { start: target.start + at, len: end.saturating_sub(at) }
         });
+        if matches!(self.request.method, Method::Trace | Method::Connect) {
+            return Err(405);
+        }
         Ok(())
     }
 
@@ -479,6 +516,7 @@ impl Exchange {
     }
 
     async fn content(&mut self, client: &mut Client) -> Ended {
+        content::find_real_root(self).await;
         let location = self.location.clone();
         if let Some(gates) = &location.gates
             && let Err(stop) = Box::pin(phase::enter(client, self, gates)).await

@@ -13,10 +13,10 @@ use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Name, Names};
 use crate::temp_file::TempFolder;
-use crate::variables::Variable;
 use crate::variables::custom::Customs;
 use crate::variables::referer::Referers;
 use crate::variables::secure_link;
+use crate::variables::{Variable, Wanted};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Template};
 use fairlead_core::health::Check;
@@ -47,6 +47,8 @@ pub struct Plan {
     checks: Vec<Check>,
     /// The variables that the configuration makes.
     pub(crate) customs: Customs,
+    /// What has to be made ready for its variables.
+    pub(crate) wanted: Wanted,
     pub(crate) conn_zones: Vec<phase::ConnZone>,
     pub(crate) req_zones: Vec<phase::ReqZone>,
     temp_folders: Vec<Arc<TempFolder>>,

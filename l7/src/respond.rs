@@ -76,7 +76,10 @@ async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body, la
 
 /// What becomes of the connection after a whole response.
 pub(crate) async fn settle(client: &mut Client, exchange: &mut Exchange, keep: bool) -> After {
-    if keep && (exchange.body.is_done() || discard_body(client, exchange).await) {
+    let counted = (exchange.request_length, exchange.body_length);
+    let settled = keep && (exchange.body.is_done() || discard_body(client, exchange).await);
+    (exchange.request_length, exchange.body_length) = counted;
+    if settled {
         return After::KeepAlive;
     }
     if lingers(exchange) { After::Linger } else { After::Close }
@@ -103,6 +106,14 @@ pub(crate) fn last_push(exchange: &Exchange, keep: bool) -> Push {
 
 /// Skips what came of an unwanted body together with the head; false when it is no body.
 fn early_body_is_sound(client: &mut Client, exchange: &mut Exchange) -> bool {
+    // As nginx: what nobody wanted does not count as part of the request.
+    let counted = (exchange.request_length, exchange.body_length);
+    let sound = skip_early_body(client, exchange);
+    (exchange.request_length, exchange.body_length) = counted;
+    sound
+}
+
+fn skip_early_body(client: &mut Client, exchange: &mut Exchange) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     let mut discarded = Vec::new();
     while !exchange.body.is_done() && exchange.consumed < exchange.request.buffer.len() {

@@ -59,18 +59,10 @@ const PREFIXES: &[PrefixRow] = fields::PREFIXES;
 
 /// nginx's variables that have no value here yet.
 const NOT_BUILT: &[&str] = &[
-    "realpath_root",
     "limit_rate",
-    "is_request_port",
-    "request_port",
     "upstream_cache_status",
     "upstream_queue_time",
     "upstream_last_server_name",
-    "time_iso8601_ms",
-    "tcpinfo_rtt",
-    "tcpinfo_rttvar",
-    "tcpinfo_snd_cwnd",
-    "tcpinfo_rcv_space",
     "proxy_add_via",
     "date_local",
     "date_gmt",
@@ -85,8 +77,7 @@ const NOT_BUILT: &[&str] = &[
 ];
 
 /// Prefixes of the same kind.
-const NOT_BUILT_PREFIXES: &[&str] =
-    &["ssl_", "geoip_", "jwt_", "upstream_trailer_", "sent_trailer_", "proxy_protocol_tlv_ssl_"];
+const NOT_BUILT_PREFIXES: &[&str] = &["ssl_", "geoip_", "jwt_", "upstream_trailer_"];
 
 /// The variable of this name, `None` when there is none. `cx.defined` holds the names that
 /// regexes of the configuration define.
@@ -95,13 +86,38 @@ pub fn resolve(name: &str, cx: &Cx) -> Option<Variable> {
         return Some(Variable::Group(digit));
     }
     let defined = cx.defined.borrow().number(name).map(Variable::Custom);
-    defined.or_else(|| builtin(name)).or_else(|| prefixed(name))
+    let found = defined.or_else(|| builtin(name)).or_else(|| prefixed(name));
+    if let Some(Variable::Row(row)) = &found
+        && (row.name == REAL_ROOT || row.name.starts_with(TCP_INFO))
+    {
+        cx.wanted.borrow_mut().push(row.name);
+    }
+    found
 }
 
 /// nginx's own variable of this name, but for those that share a prefix.
 fn builtin(name: &str) -> Option<Variable> {
     let mut rows = TABLES.iter().flat_map(|table| table.iter());
     rows.find(|row| row.name.eq_ignore_ascii_case(name)).map(Variable::Row)
+}
+
+/// Variables whose values are made ready for the configurations that use them: one needs the disk,
+/// the others a system call.
+const REAL_ROOT: &str = "realpath_root";
+const TCP_INFO: &str = "tcpinfo_";
+
+/// Which of those a configuration uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub real_root: bool,
+    pub tcp_info: bool,
+}
+
+impl Wanted {
+    /// Of what [`Cx::wanted`] gathered.
+    pub fn of(names: &[&str]) -> Wanted {
+        Wanted { real_root: names.contains(&REAL_ROOT), tcp_info: names.iter().any(|name| name.starts_with(TCP_INFO)) }
+    }
 }
 
 fn prefixed(name: &str) -> Option<Variable> {

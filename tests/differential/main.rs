@@ -16,6 +16,7 @@ mod pair;
 mod peer;
 mod proxy;
 mod recorder;
+mod request_variables;
 mod rewrite;
 mod stream;
 mod texts;

@@ -29,6 +29,7 @@ mod proxy_peers;
 mod realip;
 mod referer;
 mod request_bodies;
+mod request_variables;
 mod returns;
 mod rewrite;
 mod rewrite_if;

@@ -31,6 +31,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("common/core/src/net/reactor/epoll.rs", "tokio watches our epoll by its descriptor"),
     ("common/core/src/net/reactor/tasks.rs", "a waker is made of a number"),
     ("common/core/src/net/listen.rs", "a listener is taken over from its descriptor"),
+    ("common/core/src/net/tcp_info.rs", "TCP_INFO has no safe wrapper"),
     ("l4/src/udp/batch.rs", "recvmmsg and sendmmsg work on buffers of ours"),
     ("l4/src/udp/calls.rs", "what socket2 cannot ask of a socket: to be disconnected"),
     ("l4/src/udp/headers.rs", "socket addresses and control messages are read and written in place"),

@@ -23,6 +23,9 @@ pub struct Cx {
     /// Names of variables that the configuration itself defines (named captures, `set`, `map`). Each
     /// plane begins with none and takes its own away.
     pub defined: RefCell<Defined>,
+    /// Variables of which somebody made a template and which have to be made ready before they are
+    /// rendered. Each plane begins with none and takes its own away.
+    pub wanted: RefCell<Vec<&'static str>>,
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// Every directive of the process: what a name means where it is not allowed.
     pub catalog: &'static Catalog,
@@ -42,6 +45,7 @@ impl Cx {
             prefix: prefix.to_owned(),
             conf_dir: conf_dir.to_owned(),
             defined: RefCell::default(),
+            wanted: RefCell::default(),
             diagnostics: RefCell::default(),
             catalog: Catalog::installed(),
             attached: Attached::default(),

@@ -74,7 +74,7 @@ pub(crate) async fn go_to(exchange: &mut Exchange, to: &[u8]) -> Result<(), Box<
     let mut parts = to.splitn(2, |&byte| byte == b'?');
     exchange.uri = parts.next().unwrap_or_default().to_vec();
     exchange.args = None;
-    exchange.made_args = Some(parts.next().unwrap_or_default().to_vec());
+    exchange.made_args = parts.next().map(<[u8]>::to_vec);
     exchange.moved = true;
     rewrite::route(exchange).await
 }

@@ -6,6 +6,7 @@ mod error_page;
 mod error_redirect;
 mod path;
 mod range;
+mod real_root;
 mod redirect;
 mod static_file;
 
@@ -15,6 +16,7 @@ pub use error_page::error_page;
 pub(crate) use error_redirect::{go_to, page_for, safe_uri};
 pub(crate) use path::{file_name, folder};
 pub use range::fuzzed as fuzzed_ranges;
+pub(crate) use real_root::{RealRoot, find as find_real_root};
 pub(crate) use redirect::{add_slash, push_origin, redirect};
 pub(crate) use static_file::{Served, serve};
 

@@ -176,7 +176,12 @@ impl Chain {
         if self.chunked {
             out.extend_from_slice(b"0\r\n");
             if self.trailers {
+                let start = out.len();
                 headers::push_trailers(&self.settings, exchange, out);
+                // For the variables, in the form of a head: its first line is no field.
+                let mut sent = exchange.sent_trailers.borrow_mut();
+                sent.push(b'\n');
+                sent.extend_from_slice(out.get(start..).unwrap_or_default());
             }
             out.extend_from_slice(b"\r\n");
         }

@@ -78,6 +78,8 @@ pub struct Request {
     /// Up to where that line is known to hold no end.
     scanned: usize,
     has_line: bool,
+    /// Where the last line ends that was found good.
+    sound: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -172,13 +174,16 @@ impl Request {
             self.scanned = self.line_start;
             if !self.has_line {
                 self.take_request_line(line, limits)?;
+                self.sound = self.line_start;
                 if self.version == Version::Http09 {
                     return self.finish();
                 }
             } else if line.is_empty() {
+                self.sound = self.line_start;
                 return self.finish();
             } else {
                 self.take_field(line, limits)?;
+                self.sound = self.line_start;
             }
         }
     }
@@ -314,6 +319,16 @@ impl Request {
         self.upgrade = facts.upgrade_option && facts.upgrade_field;
         self.expects_continue = facts.expects_continue && self.version >= Version::Http11;
         Ok(Progress::Head)
+    }
+
+    /// Bytes of the head so far, up to the first line that was refused: `$request_length`.
+    pub fn sound_len(&self) -> u64 {
+        self.sound.saturating_sub(self.line.start as usize) as u64
+    }
+
+    /// Whether its request line was understood.
+    pub fn has_target(&self) -> bool {
+        !self.method_text.is_empty()
     }
 
     /// Whether the client wants the connection kept after the response.

@@ -13,7 +13,7 @@ use crate::route::Pattern;
 use crate::settings::{self, Http};
 use crate::temp_file::TempFolder;
 use crate::variables::custom::{self, Customs, Givers};
-use crate::variables::{self, Variable};
+use crate::variables::{self, Variable, Wanted};
 use ahash::AHashMap;
 use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
 use fairlead_core::log::{AccessLog, Destination, ErrorLog, ErrorLogs, Escape, FileCaching, Format};
@@ -29,6 +29,7 @@ pub(super) fn build(
     build: &Build<'_>,
 ) -> Option<Arc<Plan>> {
     build.cx.defined.take();
+    build.cx.wanted.take();
     let mut givers = Givers::default();
     custom::define(block, build.cx, &mut givers);
     let mut http = Http::default();
@@ -73,6 +74,7 @@ pub(super) fn build(
         listeners,
         virtual_servers,
         checks: groups.checks,
+        wanted: Wanted::of(&build.cx.wanted.take()),
         customs: Customs::new(blocks, givers.sets(), build.cx.defined.take()),
         conn_zones,
         req_zones,

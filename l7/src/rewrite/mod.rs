@@ -17,6 +17,7 @@ pub(crate) use condition::Condition;
 pub(crate) use program::{Branch, Rule, Step, steps};
 pub(crate) use rows::{RULES, SETTINGS, Settings};
 
+use crate::content::find_real_root;
 use crate::exchange::Exchange;
 use crate::reply::Reply;
 use crate::settings::LocationBlock;
@@ -35,6 +36,7 @@ pub(crate) struct Rules {
 pub(crate) async fn route(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
     if !exchange.server.root.rules.is_empty() {
         exchange.location = exchange.server.root.clone();
+        find_real_root(exchange).await;
         program::run(exchange).await?;
     }
     search(exchange).await
@@ -44,6 +46,7 @@ pub(crate) async fn route(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
 pub(crate) async fn in_named(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
     exchange.uri_changed = false;
     if !exchange.location.rules.is_empty() {
+        find_real_root(exchange).await;
         program::run(exchange).await?;
     }
     if exchange.uri_changed {
@@ -64,6 +67,7 @@ async fn search(exchange: &mut Exchange) -> Result<(), Box<Reply>> {
         if outside || exchange.location.rules.is_empty() {
             return Ok(());
         }
+        find_real_root(exchange).await;
         program::run(exchange).await?;
         if !exchange.uri_changed {
             return Ok(());

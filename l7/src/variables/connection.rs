@@ -65,6 +65,20 @@ pub(super) const ROWS: &[Row] = &[
         proxied(x).is_some_and(|(_, server)| push_text(server.port(), out))
     }),
     row!(
+        "tcpinfo_rtt",
+        "Round-trip time of the client's connection as the kernel knows it, in microseconds.",
+        |x, out| { x.tcp_info.is_some_and(|info| push_text(info.rtt, out)) }
+    ),
+    row!("tcpinfo_rttvar", "How much that varies, in microseconds.", |x, out| {
+        x.tcp_info.is_some_and(|info| push_text(info.rttvar, out))
+    }),
+    row!("tcpinfo_snd_cwnd", "Congestion window of the client's connection, in segments.", |x, out| {
+        x.tcp_info.is_some_and(|info| push_text(info.snd_cwnd, out))
+    }),
+    row!("tcpinfo_rcv_space", "What the kernel would buffer of what the client sends, in bytes.", |x, out| {
+        x.tcp_info.is_some_and(|info| push_text(info.rcv_space, out))
+    }),
+    row!(
         "proxy_add_x_forwarded_for",
         "The `X-Forwarded-For` field of the request with `$remote_addr` appended after a comma.",
         |x, out| {

@@ -1,7 +1,7 @@
 //! Variables named after a header field, an argument or a cookie.
 
 use super::{PrefixRow, push};
-use crate::exchange::Exchange;
+use fairlead_core::net::Tlv;
 use memchr::memchr;
 
 /// Longer prefixes first where one ends in another.
@@ -20,14 +20,24 @@ pub(super) const PREFIXES: &[PrefixRow] = &[
         value: |x, name, out| join(lines(&x.upstream_head), name, out),
     },
     PrefixRow {
+        prefix: "sent_trailer_",
+        doc: "A trailer of the response as the client got it.",
+        value: |x, name, out| join(lines(&x.sent_trailers.borrow()), name, out),
+    },
+    PrefixRow {
         prefix: "sent_http_",
         doc: "A field of the response as the client got it.",
         value: |x, name, out| join(lines(&x.sent_head), name, out),
     },
     PrefixRow {
         prefix: "proxy_protocol_tlv_",
-        doc: "A TLV of the PROXY protocol header: by name (`alpn`, `authority`, `unique_id`, `netns`) or as `0x` and two digits.",
-        value: |x, name, out| push(tlv(x, name), out),
+        doc: "A value of the PROXY protocol header: by name (`alpn`, `authority`, `unique_id`, `netns`, `ssl_version`, `ssl_cn`, \
+              `ssl_cipher`, `ssl_sig_alg`, `ssl_key_alg`, `ssl_verify`) or by its type as `0xea` (`ssl_0x21` inside `ssl`).",
+        value: |x, name, out| {
+            let tlv = std::str::from_utf8(name).ok().and_then(Tlv::named);
+            let header = x.connection.proxy_header.as_ref();
+            tlv.zip(header).is_some_and(|(tlv, header)| tlv.push(header, out))
+        },
     },
     PrefixRow {
         prefix: "cookie_",
@@ -94,31 +104,30 @@ fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// `name=value` among the pairs of a `Cookie` field.
+/// `name=value` among the pairs of a `Cookie` field. As nginx: a pair may begin after a comma too, a
+/// value ends at a semicolon alone.
 pub(crate) fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    line.split(|&byte| matches!(byte, b';' | b',')).find_map(|pair| {
-        let pair = pair.trim_ascii();
-        let (known, rest) = pair.split_at_checked(name.len())?;
-        let value = rest.trim_ascii_start().strip_prefix(b"=")?;
-        known.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-    })
+    let mut rest = line;
+    loop {
+        rest = skip_blanks(rest);
+        if let Some(value) = set_cookie(rest, name) {
+            return Some(value);
+        }
+        let end = rest.iter().position(|byte| matches!(byte, b';' | b','))?;
+        rest = rest.get(end + 1..)?;
+    }
 }
 
 /// The value of a `Set-Cookie` field for the cookie of this name.
 fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    cookie(line.split(|&byte| byte == b';').next()?, name)
+    let (known, rest) = line.split_at_checked(name.len())?;
+    let value = skip_blanks(skip_blanks(rest).strip_prefix(b"=")?);
+    known.eq_ignore_ascii_case(name).then(|| value.split(|&byte| byte == b';').next())?
 }
 
-fn tlv<'a>(exchange: &'a Exchange, name: &[u8]) -> Option<&'a [u8]> {
-    let kind = match name {
-        b"alpn" => 0x01,
-        b"authority" => 0x02,
-        b"unique_id" => 0x05,
-        b"netns" => 0x30,
-        hex => u8::from_str_radix(std::str::from_utf8(hex.strip_prefix(b"0x")?).ok()?, 16).ok()?,
-    };
-    let header = exchange.connection.proxy_header.as_ref()?;
-    header.tlvs.iter().find(|(known, _)| *known == kind).map(|(_, value)| value.as_slice())
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| **byte == b' ').count();
+    text.get(blanks..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -141,6 +150,8 @@ mod tests {
         for (name, value) in [("sid", Some("abc")), ("theme", Some("dark")), ("x", Some("")), ("si", None)] {
             assert_eq!(cookie(line, name.as_bytes()), value.map(str::as_bytes), "{name}");
         }
+        assert_eq!(cookie(b"a=1,b=2, c ; c = 3 , 4 ;d=5", b"b"), Some(&b"2, c "[..]), "a comma is part of a value");
+        assert_eq!(cookie(b"a=1,b=2, c ; c = 3 , 4 ;d=5", b"c"), Some(&b"3 , 4 "[..]));
         assert_eq!(set_cookie(b"route=r1; path=/; expires=x", b"route"), Some(&b"r1"[..]));
         assert_eq!(set_cookie(b"route=r1; path=/", b"path"), None);
     }

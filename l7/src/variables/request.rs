@@ -25,36 +25,51 @@ pub(super) const ROWS: &[Row] = &[
     row!(
         "uri",
         "The path decoded and normalised, without the query; changes on the way to an index file.",
-        |x, out| { push(Some(&x.uri), out) }
+        |x, out| { push(not_empty(&x.uri), out) }
     ),
-    row!("document_uri", "The same as `$uri`.", |x, out| push(Some(&x.uri), out)),
-    row!("request_uri", "Path and query as the client sent them.", |x, out| push(Some(x.request.target_bytes()), out)),
+    row!("document_uri", "The same as `$uri`.", |x, out| push(not_empty(&x.uri), out)),
+    row!("request_uri", "Path and query as the client sent them.", |x, out| {
+        push(Some(x.request.target_bytes()).filter(|_| x.request.has_target()), out)
+    }),
     row!("request", "The whole request line.", |x, out| push(not_empty(x.request.line_bytes()), out)),
     row!("request_method", "The method: `GET`, `POST` or another.", |x, out| push(
         not_empty(x.behind.as_ref().map_or(x.request.method_bytes(), |behind| &behind.method)),
         out
     )),
-    row!("server_protocol", "`HTTP/1.0`, `HTTP/1.1`.", |x, out| {
-        push(
-            Some(match x.request.version {
-                Version::Http09 => b"HTTP/0.9",
-                Version::Http10 => b"HTTP/1.0",
-                Version::Http11 => b"HTTP/1.1",
-            }),
-            out,
-        )
+    row!("server_protocol", "`HTTP/1.0`, `HTTP/1.1`; none where the client says none.", |x, out| {
+        let protocol: Option<&[u8]> = match x.request.version {
+            Version::Http09 => None,
+            Version::Http10 => Some(b"HTTP/1.0"),
+            Version::Http11 => Some(b"HTTP/1.1"),
+        };
+        push(protocol.filter(|_| x.request.has_target()), out)
     }),
     row!(
         "host",
         "Host of the request line, or of the `Host` field, or the server's name; lower case, without port.",
         |x, out| { push(Some(if x.host.is_empty() { x.server.name.as_bytes() } else { &x.host }), out) }
     ),
+    row!(
+        "request_port",
+        "Port of the request line, or of the `Host` field; empty when the client names none.",
+        |x, out| { request_port(x).is_none_or(|port| push_text(port, out)) }
+    ),
+    row!("is_request_port", "`:` when `$request_port` is not empty, else empty.", |x, out| {
+        push(Some(if request_port(x).is_some() { b":" } else { b"" }), out)
+    }),
     row!("scheme", "`http`.", |_, out| push(Some(b"http"), out)),
     row!("https", "`on` over TLS, else empty.", |_, out| push(Some(b""), out)),
-    row!("content_length", "The `Content-Length` field of the request.", |x, out| match x.request.framing {
-        RequestBody::Length(length) => push_text(length, out),
-        RequestBody::None | RequestBody::Chunked => push(x.request.known(Known::ContentLength), out),
-    }),
+    row!(
+        "content_length",
+        "The `Content-Length` field of the request, or how long a chunked body was once it has been read.",
+        |x, out| {
+            match x.request.framing {
+                RequestBody::Length(length) => push_text(length, out),
+                RequestBody::Chunked if x.body.is_done() => push_text(x.body_length, out),
+                RequestBody::None | RequestBody::Chunked => push(x.request.known(Known::ContentLength), out),
+            }
+        }
+    ),
     row!("content_type", "The `Content-Type` field of the request.", |x, out| push(
         x.request.known(Known::ContentType),
         out
@@ -81,6 +96,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row!("request_filename", "The file that the path leads to.", |x, out| push(file_name(x).as_deref(), out)),
     row!("document_root", "`root` or `alias` of the location.", |x, out| push(Some(&folder(x)), out)),
+    row!("realpath_root", "The same with all symbolic links resolved.", |x, out| {
+        push(x.real_root.as_ref().and_then(|known| known.of(x)), out)
+    }),
     row!(
         "status",
         "Status of the response.",
@@ -112,6 +130,10 @@ pub(super) const ROWS: &[Row] = &[
         clock::push_time_iso8601(out);
         true
     }),
+    row!("time_iso8601_ms", "Now, to the millisecond: `2026-11-20T20:01:02.123+00:00`.", |_, out| {
+        clock::push_time_iso8601_ms(out);
+        true
+    }),
     row!("nginx_version", "The nginx whose configuration language this is.", |_, out| push(
         Some(NGINX_VERSION.as_bytes()),
         out
@@ -126,6 +148,15 @@ pub(super) fn query(exchange: &Exchange) -> Option<&[u8]> {
 
 fn not_empty(text: &[u8]) -> Option<&[u8]> {
     (!text.is_empty()).then_some(text)
+}
+
+/// What follows the colon, where it is a port.
+fn request_port(exchange: &Exchange) -> Option<u16> {
+    let request = &exchange.request;
+    let named = request.authority.map(|authority| authority.of(&request.buffer));
+    let text = named.or_else(|| request.known(Known::Host))?;
+    let colon = memchr::memrchr(b':', text).filter(|&colon| !text.get(colon..).unwrap_or_default().contains(&b']'))?;
+    std::str::from_utf8(text.get(colon + 1..)?).ok()?.parse().ok().filter(|&port| port > 0)
 }
 
 fn hostname() -> &'static str {

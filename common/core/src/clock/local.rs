@@ -18,6 +18,16 @@ pub fn push_time_iso8601(out: &mut Vec<u8>) {
     with_now(|texts| out.extend_from_slice(texts.iso8601.as_bytes()));
 }
 
+/// `2026-11-20T20:01:02.123+00:00`, as `$time_iso8601_ms`.
+pub fn push_time_iso8601_ms(out: &mut Vec<u8>) {
+    let millis = unix_millis();
+    with(millis / 1000, |texts| {
+        let zone = texts.iso8601.len().saturating_sub("+00:00".len());
+        let (time, zone) = texts.iso8601.split_at_checked(zone).unwrap_or_default();
+        out.extend_from_slice(format!("{time}.{:03}{zone}", millis % 1000).as_bytes());
+    });
+}
+
 /// `2026/11/20 20:01:02`, as a line of the error log begins.
 pub fn push_time_error(out: &mut Vec<u8>) {
     with_now(|texts| out.extend_from_slice(texts.error.as_bytes()));
@@ -41,7 +51,10 @@ struct Texts {
 }
 
 fn with_now(use_them: impl FnOnce(&Texts)) {
-    let seconds = unix_millis() / 1000;
+    with(unix_millis() / 1000, use_them);
+}
+
+fn with(seconds: u64, use_them: impl FnOnce(&Texts)) {
     NOW.with_borrow_mut(|(at, texts)| {
         if *at != seconds {
             *at = seconds;
@@ -106,6 +119,15 @@ mod tests {
         assert_eq!(Texts::of(&time(-(3 * 3600 + 1800))).local, "05/Nov/2026:20:01:02 -0330");
         assert_eq!(Texts::of(&time(5 * 3600 + 2700)).iso8601, "2026-11-05T20:01:02+05:45");
         assert_eq!(Texts::of(&time(-1800)).local, "05/Nov/2026:20:01:02 -0030");
+    }
+
+    #[test]
+    fn milliseconds_stand_before_the_zone() {
+        let mut text = Vec::new();
+        push_time_iso8601_ms(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.len() == "2026-11-05T20:01:02.345+00:00".len() && &text[19..20] == ".", "{text}");
+        assert!(text[20..23].bytes().all(|byte| byte.is_ascii_digit()), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! bounds.
 
 use crate::clock::{Tick, tick};
+use crate::log::OsError;
 use crate::log::queue::unpoisoned;
 use crate::log::records::records;
 use crate::log::sink::{LogFile, Loss};
@@ -58,8 +59,8 @@ impl Files {
         Files(Mutex::new(Open { cache, files: AHashMap::new(), turns: BTreeMap::new(), next: 0 }))
     }
 
-    /// Writes records of a name, a zero and a line. Lines in a row for one file are one write. A file
-    /// that fails does not keep the others.
+    /// Writes records of a name, a folder that has to exist (if it is not empty) and a line, with zeroes
+    /// between. Lines in a row for one file are one write. A file that fails does not keep the others.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Loss> {
         let mut open = unpoisoned(self.0.lock());
         let now = tick();
@@ -69,17 +70,17 @@ impl Files {
                 loss.get_or_insert(Loss { error, lines: 0 }).lines += lines;
             }
         };
-        let (mut name, mut text): (&[u8], Vec<u8>) = (b"", Vec::new());
-        for (path, line) in records(bytes).filter_map(split) {
-            if path != name && !text.is_empty() {
-                lost(open.append(name, &text, now));
+        let (mut place, mut text): (Place<'_>, Vec<u8>) = (Place::default(), Vec::new());
+        for (next, line) in records(bytes).filter_map(split) {
+            if next != place && !text.is_empty() {
+                lost(open.put(place, &text, now));
                 text.clear();
             }
-            name = path;
+            place = next;
             text.extend_from_slice(line);
         }
         if !text.is_empty() {
-            lost(open.append(name, &text, now));
+            lost(open.put(place, &text, now));
         }
         loss.map_or(Ok(()), Err)
     }
@@ -92,13 +93,36 @@ impl Files {
     }
 }
 
-/// The name of the file and the line.
-fn split(record: &[u8]) -> Option<(&[u8], &[u8])> {
-    let zero = memchr::memchr(0, record)?;
-    Some((record.get(..zero)?, record.get(zero + 1..)?))
+/// Where a line goes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Place<'a> {
+    name: &'a [u8],
+    /// Has to exist; empty for none.
+    root: &'a [u8],
+}
+
+/// The place and the line.
+fn split(record: &[u8]) -> Option<(Place<'_>, &[u8])> {
+    let mut parts = record.splitn(3, |byte| *byte == 0);
+    Some((Place { name: parts.next()?, root: parts.next()? }, parts.next()?))
 }
 
 impl Open {
+    /// Lines whose folder is gone are lost.
+    fn put(&mut self, place: Place<'_>, text: &[u8], now: Tick) -> Result<(), Loss> {
+        let root = Path::new(OsStr::from_bytes(place.root));
+        let failure = match std::fs::metadata(root) {
+            _ if place.root.is_empty() => None,
+            Ok(metadata) if metadata.is_dir() => None,
+            Ok(_) => Some(io::Error::from_raw_os_error(libc::ENOTDIR)),
+            Err(error) => Some(error),
+        };
+        let Some(failure) = failure else { return self.append(place.name, text, now) };
+        let message = format!("testing \"{}\" existence failed {}", root.display(), OsError(&failure));
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
+        Err(Loss { error: io::Error::new(failure.kind(), message), lines })
+    }
+
     fn append(&mut self, name: &[u8], text: &[u8], now: Tick) -> Result<(), Loss> {
         let lines = || memchr::memchr_iter(b'\n', text).count() as u64;
         let path = Path::new(OsStr::from_bytes(name));
@@ -195,17 +219,34 @@ mod tests {
         let folder = Folder::new();
         let mut bytes = Vec::new();
         for (name, line) in [("a", "1\n"), ("a", "2\n"), ("b", "3\n"), ("a", "4\n")] {
-            push_record(&mut bytes, |out| {
-                out.extend_from_slice(&path(&folder, name));
-                out.push(0);
-                out.extend_from_slice(line.as_bytes());
-            });
+            push_record(&mut bytes, |out| push(out, &path(&folder, name), b"", line));
         }
         for cache in [None, open(1, 1).cache] {
             assert!(Files::new(cache).write(&bytes).is_ok());
         }
         assert_eq!(read(&folder.file("a")), "1\n2\n4\n1\n2\n4\n");
         assert_eq!(read(&folder.file("b")), "3\n3\n");
+    }
+
+    fn push(out: &mut Vec<u8>, name: &[u8], root: &[u8], line: &str) {
+        out.extend_from_slice(&[name, b"\0", root, b"\0", line.as_bytes()].concat());
+    }
+
+    #[test]
+    fn a_line_whose_folder_is_gone_makes_no_file() {
+        let folder = Folder::new();
+        let (here, gone) = (folder.file("."), folder.file("gone"));
+        fs::write(folder.file("file"), "").unwrap();
+        let mut bytes = Vec::new();
+        for (name, root) in [("a", &here), ("b", &gone), ("c", &folder.file("file")), ("a", &here)] {
+            let root = root.as_os_str().as_bytes();
+            push_record(&mut bytes, |out| push(out, &path(&folder, name), root, "x\n"));
+        }
+        let loss = Files::new(None).write(&bytes).unwrap_err();
+        let expected = format!("testing \"{}\" existence failed (2: No such file or directory)", gone.display());
+        assert_eq!((loss.error.to_string(), loss.lines), (expected, 2));
+        assert_eq!(read(&folder.file("a")), "x\nx\n");
+        assert!(!folder.file("b").exists() && !folder.file("c").exists());
     }
 
     #[test]

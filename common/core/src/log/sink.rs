@@ -79,7 +79,7 @@ pub(super) enum Output {
     Gzip(Arc<LogFile>, u8),
     /// Takes [records](push_record), one a message.
     Syslog(Arc<Sender>),
-    /// Takes records: the name of a file, a zero, the line.
+    /// Takes records: the name of a file, a zero, the folder that has to exist or nothing, a zero, the line.
     Files(Arc<Files>),
 }
 

@@ -103,9 +103,17 @@ impl Writer {
 
     /// The same for a log whose lines name their files: this one goes to `path`.
     pub fn line_to(&self, path: &[u8], log: &AccessLog, build: impl FnOnce(&mut Vec<u8>)) {
+        self.line_under(b"", (path, log), build);
+    }
+
+    /// The same for lines that are written only while the folder `root` exists: as in nginx, where
+    /// nobody serves a host there is no log of it either.
+    pub fn line_under(&self, root: &[u8], (path, log): (&[u8], &AccessLog), build: impl FnOnce(&mut Vec<u8>)) {
         self.line(log, |out| {
-            out.extend_from_slice(path);
-            out.push(0);
+            for part in [path, root] {
+                out.extend_from_slice(part);
+                out.push(0);
+            }
             build(out);
         });
     }

@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod reactor;
 mod relay;
 mod stream;
+mod tcp_info;
 mod tlv;
 
 pub use accept::{Acceptor, NotAccepted};
@@ -24,4 +25,5 @@ pub use proxy_protocol::{
 pub use reactor::spawn;
 pub use relay::{Direction, End, Limits, Pipes, Rate, Relay, Relayed, Tunnel, pipes_refused};
 pub use stream::{Push, Stream};
+pub use tcp_info::TcpInfo;
 pub use tlv::Tlv;
