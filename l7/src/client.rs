@@ -1,6 +1,7 @@
 //! The client's side of a connection: sends now what the socket takes and
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
+use crate::throttle::Throttle;
 use fairlead_core::net::{Deadline, Push, Stream};
 use fairlead_core::worker::Ticket;
 use std::io::{self, IoSlice};
@@ -17,6 +18,8 @@ pub(crate) struct Client {
     pub sent: u64,
     /// What is sent goes nowhere: a subrequest is being answered.
     muted: bool,
+    /// What is sent of the present response goes no faster than this.
+    pub throttle: Option<Box<Throttle>>,
 }
 
 /// Up to this many bytes a copy and one plain send cost less than a vectored send.
@@ -24,7 +27,16 @@ const FLAT: usize = 16 << 10;
 
 impl Client {
     pub fn new(stream: Stream, ticket: Ticket) -> Client {
-        Client { stream, deadline: Deadline::default(), ticket, pending: Vec::new(), at: 0, sent: 0, muted: false }
+        Client {
+            stream,
+            deadline: Deadline::default(),
+            ticket,
+            pending: Vec::new(),
+            at: 0,
+            sent: 0,
+            muted: false,
+            throttle: None,
+        }
     }
 
     /// Whether what is sent from now on goes nowhere; gives what was before.
@@ -47,7 +59,7 @@ impl Client {
         if self.muted {
             return Ok(());
         }
-        if !self.is_flushed() {
+        if !self.is_flushed() || self.throttle.is_some() {
             self.keep(parts, 0);
             return Ok(());
         }
@@ -91,14 +103,26 @@ impl Client {
         self.pending.is_empty()
     }
 
+    /// It waits for its rate, and not for the client.
+    pub fn rests(&self) -> bool {
+        self.throttle.as_ref().is_some_and(|throttle| throttle.rests())
+    }
+
     /// Ready when nothing waits any more.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.pending.get(self.at..).filter(|rest| !rest.is_empty()) {
-            let written = ready!(self.stream.poll_write(cx, rest))?;
+            let most = match &mut self.throttle {
+                Some(throttle) => ready!(throttle.poll_allowance(cx, self.sent)),
+                None => rest.len(),
+            };
+            let written = ready!(self.stream.poll_write(cx, rest.get(..most).unwrap_or(rest)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.at += written;
+            if let Some(throttle) = &mut self.throttle {
+                throttle.sent(self.sent, written as u64);
+            }
             self.sent += written as u64;
         }
         // An idle connection owns no buffer.

@@ -91,6 +91,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(secure_link::DIRECTIVES, |scope| &mut scope.inherited().secure_link)
         .with(settings::client::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().client))
         .with(settings::bodies::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().bodies))
+        .with(settings::rates::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().rates))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
         .with(log::FILE_CACHE_DIRECTIVES, |scope| &mut scope.inherited().log_files)
@@ -119,6 +120,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::heads::DIRECTIVES, "http"),
         pages_of(settings::client::DIRECTIVES, "http"),
         pages_of(settings::bodies::DIRECTIVES, "http"),
+        pages_of(settings::rates::DIRECTIVES, "http"),
         pages_of(settings::files::DIRECTIVES, "http"),
         pages_of(settings::files::ALIAS, "http"),
         pages_of(settings::errors::DIRECTIVES, "http"),

@@ -118,6 +118,10 @@ pub struct Exchange {
     pub(crate) ends_connection: bool,
     /// Fields of a peer's answer that sent the request elsewhere: they go out with what is answered there.
     pub(crate) carried: Vec<(Box<[u8]>, Vec<u8>)>,
+    /// `X-Accel-Buffering` of the peer's.
+    pub(crate) buffering: Option<bool>,
+    /// `$limit_rate`: what a rule or a peer said, or what is in force once a response began.
+    pub(crate) limit_rate: Option<u64>,
     /// What was taken in of the request's body, for all who ask for it.
     pub(crate) taken: Option<Rc<Taken>>,
     /// A part of it was streamed, and not kept.
@@ -286,6 +290,8 @@ impl Exchange {
             at_error_page: false,
             ends_connection: false,
             carried: Vec::new(),
+            buffering: None,
+            limit_rate: None,
             taken: None,
             body_is_gone: false,
             body: BodyReader::Done,
@@ -391,6 +397,7 @@ impl Exchange {
         self.passed.leave();
         self.bytes_sent = client.sent;
         client.sent = 0;
+        client.throttle = None;
         access_log::write(self);
         after
     }

@@ -26,6 +26,7 @@ mod route;
 mod settings;
 mod subrequest;
 mod temp_file;
+mod throttle;
 #[doc(hidden)] // for the fuzzers
 pub mod uri;
 mod variables;

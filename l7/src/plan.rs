@@ -13,6 +13,7 @@ use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Name, Names};
 use crate::temp_file::TempFolder;
+use crate::throttle::Bytes;
 use crate::variables::custom::Customs;
 use crate::variables::referer::Referers;
 use crate::variables::secure_link;
@@ -184,6 +185,8 @@ pub struct Location {
     pub client_body_temp_path: Arc<TempFolder>,
     pub client_body_in_file: InFile,
     pub send_timeout: Duration,
+    pub limit_rate: Bytes,
+    pub limit_rate_after: Bytes,
     pub lingering: Lingering,
     pub lingering_time: Duration,
     pub lingering_timeout: Duration,

@@ -9,6 +9,7 @@ use crate::h1::{Method, Version};
 use crate::phase::CHALLENGE;
 use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
+use crate::throttle;
 use fairlead_core::clock;
 use fairlead_core::log::Level;
 use fairlead_core::net::Push;
@@ -47,6 +48,7 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     exchange.sent_head = head;
     let chain = if client.is_muted() { None } else { filter::apply(exchange, true, &mut keep) };
     let last = last_push(exchange, keep);
+    throttle::begin(client, exchange);
     let sent = match chain {
         Some(chain) => filter::send(client, exchange, chain, reply.body).await,
         None => send_plain(client, exchange, reply.body, last).await,
@@ -338,7 +340,7 @@ pub(crate) async fn flush(client: &mut Client, exchange: &Exchange) -> bool {
         if let Poll::Ready(flushed) = client.poll_flush(cx) {
             return Poll::Ready(flushed.is_ok());
         }
-        if client.sent != sent {
+        if client.sent != sent || client.rests() {
             sent = client.sent;
             client.deadline.set(exchange.location.send_timeout);
         }

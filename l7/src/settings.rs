@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod heads;
 pub(crate) mod logs;
 pub(crate) mod names;
+pub(crate) mod rates;
 
 use crate::filter;
 use crate::rewrite::{self, Rules};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
 pub(crate) struct Inherited {
     pub client: Arc<client::Settings>,
     pub bodies: Arc<bodies::Settings>,
+    pub rates: Arc<rates::Settings>,
     pub files: Arc<files::Settings>,
     pub access_logs: Arc<Vec<logs::Settings>>,
     pub log_files: FileCaching,

@@ -59,7 +59,6 @@ const PREFIXES: &[PrefixRow] = fields::PREFIXES;
 
 /// nginx's variables that have no value here yet.
 const NOT_BUILT: &[&str] = &[
-    "limit_rate",
     "upstream_cache_status",
     "upstream_queue_time",
     "upstream_last_server_name",

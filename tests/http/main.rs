@@ -26,6 +26,7 @@ mod peer_answers;
 mod proxy_cookies;
 mod proxy_pass;
 mod proxy_peers;
+mod rates;
 mod realip;
 mod referer;
 mod request_bodies;

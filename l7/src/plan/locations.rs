@@ -160,6 +160,8 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         client_body_temp_path: planner.temp_folder(&bodies.folder),
         client_body_in_file: bodies.in_file,
         send_timeout: client.send_timeout,
+        limit_rate: inherited.rates.rate.clone(),
+        limit_rate_after: inherited.rates.after.clone(),
         lingering: client.lingering,
         lingering_time: client.lingering_time,
         lingering_timeout: client.lingering_timeout,

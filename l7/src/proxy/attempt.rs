@@ -10,8 +10,9 @@ use crate::h1::{Method, Response};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, Transfer};
-use crate::proxy::{Proxy, instead, response};
+use crate::proxy::{Proxy, accel, instead, response};
 use crate::respond;
+use crate::throttle;
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, NotConnected, Origin, Stream};
@@ -267,6 +268,7 @@ impl<'a> Attempt<'a> {
         }
         exchange.upstream_head.clear();
         exchange.upstream_head.extend_from_slice(head);
+        accel::heed(exchange, self.proxy, head);
         if let Some(ended) = instead::instead(exchange, self.proxy, head) {
             return Ok(Started::Instead(ended));
         }
@@ -278,6 +280,7 @@ impl<'a> Attempt<'a> {
         exchange.sent_head = out;
         let muted = client.is_muted();
         let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
+        throttle::begin(client, exchange);
         let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
         let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);

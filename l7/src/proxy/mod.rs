@@ -1,5 +1,6 @@
 //! `proxy_pass`: the request goes to a peer, the response comes back.
 
+mod accel;
 mod attempt;
 mod cookies;
 mod instead;
@@ -109,6 +110,10 @@ pub struct Ignored {
     pub redirect: bool,
     /// `X-Accel-Charset`
     pub charset: bool,
+    /// `X-Accel-Limit-Rate`
+    pub limit_rate: bool,
+    /// `X-Accel-Buffering`
+    pub buffering: bool,
 }
 
 /// `proxy_next_upstream*`.

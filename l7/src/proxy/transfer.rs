@@ -183,6 +183,10 @@ impl Transfer {
             loop {
                 match client.poll_flush(cx) {
                     Poll::Ready(flushed) => flushed.map_err(|_| Cut::ClientGone)?,
+                    Poll::Pending if client.rests() => {
+                        waits = Waits::Nothing;
+                        return Poll::Pending;
+                    }
                     Poll::Pending => {
                         waits.begin(Waits::Client(client.sent), client, exchange.location.send_timeout);
                         return client.deadline.poll(cx).map(|_| Err(Cut::ClientTimedOut));

@@ -11,6 +11,7 @@ use crate::reply::Reply;
 use crate::route::Pattern;
 use crate::variables::Variable;
 use fairlead_conf::Template;
+use fairlead_conf::value::parse_size;
 use fairlead_core::log::Level;
 use fairlead_core::names::TooComplex;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Set {
 pub(crate) enum SetTarget {
     /// `$args` is the query itself.
     Args,
+    /// `$limit_rate`
+    Rate,
     /// A variable of the configuration's own, by number.
     Custom(usize),
 }
@@ -165,6 +168,13 @@ impl Run<'_> {
         self.render(&set.value, self.quote, &mut value);
         match set.target {
             SetTarget::Custom(number) => self.exchange.values.put(number, &value),
+            SetTarget::Rate => match std::str::from_utf8(&value).ok().and_then(parse_size) {
+                Some(rate) => self.exchange.limit_rate = Some(rate),
+                None => {
+                    let value = value.escape_ascii();
+                    self.exchange.log(Level::Error, format_args!("invalid $limit_rate \"{value}\""));
+                }
+            },
             SetTarget::Args => {
                 self.exchange.moved = true;
                 self.exchange.made_args = Some(value.clone());

@@ -96,9 +96,12 @@ pub(crate) const RULES: &[Directive<Rules>] = &[
         doc: "Gives a variable a value, in the order of the rules: `set $id $1;`. It may be used everywhere, and is \
               empty for requests that do not come by here. `$args` is the query of the request itself.",
         set: |rules, given| {
-            let target = match custom::settable(given, 0)? {
-                None => SetTarget::Args,
-                Some(number) => SetTarget::Custom(number),
+            let target = match custom::settable(given, 0) {
+                _ if given.text(0).eq_ignore_ascii_case("$limit_rate") => SetTarget::Rate,
+                settable => match settable? {
+                    None => SetTarget::Args,
+                    Some(number) => SetTarget::Custom(number),
+                },
             };
             let value = variables::compile(given.word(1), given.cx)?;
             rules.plain.push((given.order(), Rule::Set(Set { target, value })));

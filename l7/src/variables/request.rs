@@ -75,6 +75,11 @@ pub(super) const ROWS: &[Row] = &[
         out
     )),
     row!(
+        "limit_rate",
+        "Bytes a second that the client gets of the response, `0` without a limit; may be given with `set`.",
+        |x, out| { push_text(x.limit_rate.unwrap_or(0), out) }
+    ),
+    row!(
         "request_body",
         "The request's body, once it was taken in for a peer and if it fits `client_body_buffer_size`.",
         |x, out| { push(x.taken.as_ref().and_then(|taken| taken.text()), out) }

@@ -36,11 +36,16 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         default: None,
         doc: "Fields of peers' answers that have no effect here. `X-Accel-Redirect` otherwise sends the request to a path \
               or a named location, with the peer's `Content-Type`, `Content-Disposition`, `Set-Cookie`, `Cache-Control` and \
-              `Expires`; `X-Accel-Charset` takes the place of `charset`. The others have no effect anyway: answers are streamed whatever `X-Accel-Buffering` says, and \
-              nothing is cached.",
+              `Expires`; `X-Accel-Charset` takes the place of `charset`, `X-Accel-Limit-Rate` sets `$limit_rate`, \
+              `X-Accel-Buffering: yes | no` overrides `proxy_buffering`. The others have no effect anyway: nothing is cached.",
         set: |proxy, given| {
             let named = |name: &str| given.words().iter().any(|word| word.text.eq_ignore_ascii_case(name));
-            proxy.ignored = Ignored { redirect: named("X-Accel-Redirect"), charset: named("X-Accel-Charset") };
+            proxy.ignored = Ignored {
+                redirect: named("X-Accel-Redirect"),
+                charset: named("X-Accel-Charset"),
+                limit_rate: named("X-Accel-Limit-Rate"),
+                buffering: named("X-Accel-Buffering"),
+            };
             Ok(())
         },
     },
