@@ -11,6 +11,7 @@ mod differences;
 mod files;
 mod filters;
 mod http;
+mod in_the_wild;
 mod limits;
 mod pair;
 mod peer;

@@ -55,8 +55,13 @@ pub struct Pair {
 impl Pair {
     /// Serve `http`, the inside of an `http` block, twice. `{peer}` is the peer, `{files}` the files.
     pub fn start(configuration: &'static str, http: &str, answers: Answers) -> Pair {
+        Pair::with_files(configuration, http, answers, &[])
+    }
+
+    /// The same with more files: their names and what is in them.
+    pub fn with_files(configuration: &'static str, http: &str, answers: Answers, more: &[(&str, &[u8])]) -> Pair {
         let recorder = Recorder::start(answers);
-        let files = files();
+        let files = files(more);
         // What a wrong request leaves in the error log is not compared here.
         let http = format!("error_log {{dir}}/error.log crit;\n{http}");
         let prepare = |setup: Setup| {
@@ -181,7 +186,7 @@ pub fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What both serve from a folder: the same files, with the same times.
-fn files() -> Directory {
+fn files(more: &[(&str, &[u8])]) -> Directory {
     let files = Directory::new();
     files.write("index.html", "<p>front\n");
     files.write("letters.txt", "abcdefghijklmnopqrstuvwxyz");
@@ -196,9 +201,12 @@ fn files() -> Directory {
     files.write("big.bin", (0..200_000_u32).map(|number| (number % 251) as u8).collect::<Vec<u8>>());
     files.write("stored.txt", "the file itself\n");
     files.write("stored.txt.gz", packed(b"the packed file\n"));
-    for name in
-        ["stored.txt", "stored.txt.gz", "index.html", "letters.txt", "empty.txt", "folder/index.html", "big.bin"]
-    {
+    for (name, bytes) in more {
+        files.write(name, bytes);
+    }
+    let dated =
+        ["stored.txt", "stored.txt.gz", "index.html", "letters.txt", "empty.txt", "folder/index.html", "big.bin"];
+    for name in dated.iter().chain(more.iter().map(|(name, _)| name)) {
         let file = std::fs::File::options().write(true).open(files.join(name)).expect("it was just written");
         let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         file.set_modified(day).expect("a file's time can be set");

@@ -91,3 +91,17 @@ fn a_file_may_change_between_requests() {
     proxy.directory().write("site/style.css", "body { color: red }\n");
     assert_eq!(get(proxy.address(), "/style.css").text(), "body { color: red }\n");
 }
+
+#[test]
+fn types_of_a_level_count_together_and_replace_those_around_it() {
+    let proxy = fairlead().file("site/a.txt", "a").file("site/a.md", "m").file("site/a.html", "h").http(
+        "types { text/plain txt; } types { text/markdown MD; text/css txt; } default_type application/x-none;
+         server { listen 127.0.0.1:{port}; root {dir}/site;
+            location /none/ { alias {dir}/site/; types { } }
+            location /own/ { alias {dir}/site/; types { text/x-own txt; } default_type text/x-default; } }",
+    );
+    let kind = |path: &str| get(proxy.address(), path).header("content-type").unwrap_or_default().to_owned();
+    assert_eq!(["/a.txt", "/a.md", "/a.html"].map(kind), ["text/css", "text/markdown", "application/x-none"]);
+    assert_eq!(kind("/none/a.txt"), "application/x-none");
+    assert_eq!(["/own/a.txt", "/own/a.md"].map(kind), ["text/x-own", "text/x-default"]);
+}

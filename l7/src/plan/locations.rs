@@ -193,6 +193,6 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
 fn types(inherited: &Inherited, planner: &Planner<'_>) -> Arc<Types> {
     let files = &inherited.files;
     let mut known = planner.shared.types.borrow_mut();
-    let key = (identity(&files.types), files.default_type.clone());
+    let key = (files.types.as_ref().map_or(0, identity), files.default_type.clone());
     known.entry(key).or_insert_with(|| Arc::new(compile_types(files))).clone()
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub(crate) struct Settings {
     pub root: Root,
     pub index: Vec<Template<Variable>>,
-    /// `types` as a block gave them: a block replaces them whole.
-    pub types: Arc<Vec<Extension>>,
+    /// What the `types` of one level give together, none of them too; `None` where nothing was written.
+    pub types: Option<Arc<Vec<Extension>>>,
     pub default_type: Box<str>,
     pub etag: bool,
     pub if_modified_since: Modified,
@@ -76,11 +76,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         name: "types",
         contexts: ALL,
         args: Args::none().with_block(),
-        repeat: Repeat::Once,
+        repeat: Repeat::List(|files| files.types = Some(Arc::default())),
         default: None,
         doc: "Content types by file name extension, in any case: `types { text/html html htm; }`. \
-              Without one: html, gif and jpg.",
-        set: |files, given| types(given).map(|types| files.types = Arc::new(types)),
+              Several of one level count together and replace those around them; `types { }` leaves only \
+              `default_type`. Without one: html, gif and jpg.",
+        set: |files, given| add_types(Arc::make_mut(files.types.get_or_insert_default()), given),
     },
     Row {
         name: "default_type",
@@ -190,9 +191,9 @@ fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
     Ok(path)
 }
 
-fn types(given: &Given<'_>) -> Result<Vec<Extension>, Diagnostic> {
-    let mut types: Vec<Extension> = Vec::new();
-    let mut seen = ahash::AHashMap::new();
+fn add_types(types: &mut Vec<Extension>, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let known = types.iter().enumerate().map(|(index, (extension, _))| (extension.clone(), index));
+    let mut seen: ahash::AHashMap<Box<str>, usize> = known.collect();
     for statement in &given.block().statements {
         if statement.block.is_some() || statement.args.is_empty() {
             let message = format!("\"{}\" must be followed by file name extensions", statement.name.text);
@@ -218,17 +219,15 @@ fn types(given: &Given<'_>) -> Result<Vec<Extension>, Diagnostic> {
             }
         }
     }
-    Ok(types)
+    Ok(())
 }
 
 /// The types in force: what was written, or nginx's three.
 pub(crate) fn compile_types(settings: &Settings) -> Types {
-    let written = settings.types.iter().cloned();
     let builtin = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
-    let by_extension = if settings.types.is_empty() {
-        builtin.iter().map(|(extension, name)| ((*extension).into(), (*name).into())).collect()
-    } else {
-        written.collect()
+    let by_extension = match &settings.types {
+        None => builtin.iter().map(|(extension, name)| ((*extension).into(), (*name).into())).collect(),
+        Some(written) => written.iter().cloned().collect(),
     };
     Types { by_extension, default: settings.default_type.clone() }
 }
