@@ -36,7 +36,7 @@ pub(crate) fn write(exchange: &Exchange) {
     }
 }
 
-/// `, client: …, server: …, request: "…", upstream: "…", host: "…"`.
+/// `, client: …, server: …, request: "…", upstream: "…", host: "…", referrer: "…"`.
 pub(crate) struct About<'a>(pub &'a Exchange);
 
 impl fmt::Display for About<'_> {
@@ -55,14 +55,16 @@ impl fmt::Display for About<'_> {
             write!(f, ", subrequest: \"{}\"", String::from_utf8_lossy(&exchange.uri))?;
         }
         if let Some(attempt) = exchange.attempts.last() {
-            let uri = String::from_utf8_lossy(exchange.request.target_bytes());
-            match &attempt.peer {
-                Some(peer) => write!(f, ", upstream: \"http://{}{uri}\"", peer.name)?,
-                None => write!(f, ", upstream: \"http://{}{uri}\"", attempt.group)?,
-            }
+            let peer = attempt.peer.as_ref().map_or(&attempt.group, |peer| &peer.name);
+            let colon = if peer.starts_with("unix:") { ":" } else { "" };
+            let uri = String::from_utf8_lossy(&exchange.peer_uri);
+            write!(f, ", upstream: \"http://{peer}{colon}{uri}\"")?;
         }
         if let Some(host) = exchange.request.known(crate::h1::Known::Host) {
             write!(f, ", host: \"{}\"", String::from_utf8_lossy(host))?;
+        }
+        if let Some(referrer) = exchange.request.header(b"referer") {
+            write!(f, ", referrer: \"{}\"", String::from_utf8_lossy(referrer))?;
         }
         Ok(())
     }

@@ -86,8 +86,12 @@ pub struct Exchange {
     /// Request line, head and body bytes read from the client: `$request_length`.
     pub request_length: u64,
     pub attempts: Vec<Attempt>,
-    /// Host (and port when written) of the `proxy_pass` in use: `$proxy_host`.
+    /// A `proxy_pass` is in use: `$proxy_host` and `$proxy_port` are its own.
+    pub(crate) proxying: bool,
     pub proxy_host: Vec<u8>,
+    pub proxy_port: Vec<u8>,
+    /// What the peer is asked for.
+    pub(crate) peer_uri: Vec<u8>,
     /// The last response head of a peer: `$upstream_http_*`.
     pub upstream_head: Vec<u8>,
     /// Body bytes before and after gzip: `$gzip_ratio`.
@@ -149,6 +153,8 @@ pub(crate) struct Memory {
     upstream_head: Vec<u8>,
     to_peer: Vec<u8>,
     proxy_host: Vec<u8>,
+    proxy_port: Vec<u8>,
+    peer_uri: Vec<u8>,
     attempts: Vec<Attempt>,
     values: Values,
     /// Where the last request went: most go where the one before went, and counting references
@@ -244,6 +250,8 @@ impl Exchange {
             upstream_head,
             to_peer,
             proxy_host,
+            proxy_port,
+            peer_uri,
             attempts,
             values,
             place: _,
@@ -273,7 +281,10 @@ impl Exchange {
             body_bytes_sent: 0,
             request_length: 0,
             attempts,
+            proxying: false,
             proxy_host,
+            proxy_port,
+            peer_uri,
             upstream_head,
             to_peer,
             gzipped: None,
@@ -508,6 +519,7 @@ impl Exchange {
             };
             let to = match ended {
                 Ended::Moved => {
+                    self.proxying = false;
                     routed = rewrite::route(self).await;
                     continue;
                 }
@@ -518,6 +530,7 @@ impl Exchange {
                 },
                 sent => return sent,
             };
+            self.proxying = false;
             routed = Box::pin(content::go_to(self, &to)).await;
         }
     }
@@ -612,6 +625,8 @@ impl Exchange {
             mut upstream_head,
             to_peer,
             mut proxy_host,
+            mut proxy_port,
+            mut peer_uri,
             mut attempts,
             mut values,
             server,
@@ -624,10 +639,26 @@ impl Exchange {
         sent_head.clear();
         upstream_head.clear();
         proxy_host.clear();
+        proxy_port.clear();
+        peer_uri.clear();
         attempts.clear();
         values.clear();
         let place = Some((server, location));
-        Memory { request, response, uri, host, sent_head, upstream_head, to_peer, proxy_host, attempts, values, place }
+        Memory {
+            request,
+            response,
+            uri,
+            host,
+            sent_head,
+            upstream_head,
+            to_peer,
+            proxy_host,
+            proxy_port,
+            peer_uri,
+            attempts,
+            values,
+            place,
+        }
     }
 
     /// Appends a template's text; variables without a value are empty.

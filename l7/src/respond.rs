@@ -39,6 +39,10 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
         reply.close = true;
         exchange.status = reply.status;
     }
+    if matches!(reply.status, 204 | 304) {
+        // Neither has a body, whatever answers.
+        reply.body = Body::Empty;
+    }
     let mut keep = !reply.close && exchange.may_keep_alive();
     let mut head = std::mem::take(&mut exchange.sent_head);
     head.clear();
@@ -161,7 +165,8 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     push_server(exchange, out);
     push_date(out);
     let carried_type = carried_type(exchange).filter(|_| reply.page.is_none());
-    if let Some(content_type) = carried_type.or(reply.content_type.as_deref()) {
+    let content_type = carried_type.or(reply.content_type.as_deref());
+    if let Some(content_type) = content_type.filter(|_| reply.status != 204) {
         push_field(b"Content-Type", content_type, out);
     }
     if reply.status != 204 && reply.status != 304 {

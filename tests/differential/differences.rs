@@ -166,13 +166,6 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "HTTP/2 does not come as text",
     },
     Difference {
-        configurations: ANSWERS,
-        cases: &["hidden field"],
-        nginx: "Content-Length: 0\nConnection: keep-alive\nServer: mine\nDate: then",
-        fairlead: "Server: mine\nDate: then\nContent-Length: 0\nConnection: keep-alive",
-        reason: "what proxy_pass_header lets through stands where ours would",
-    },
-    Difference {
         configurations: &["files"],
         cases: &[
             "unmodified since, before",

@@ -145,7 +145,7 @@ impl Exchange {
 
     /// What goes out for a request without a body.
     pub(crate) fn without_body(&self) -> Taken {
-        let zero = self.request.known(Known::ContentLength).is_some();
+        let zero = self.request.known(Known::ContentLength).is_some() && !self.is_subrequest();
         Taken::made(Vec::new(), if zero { BodyFraming::Length(0) } else { BodyFraming::None })
     }
 

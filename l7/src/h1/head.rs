@@ -9,6 +9,13 @@ pub struct Header {
     pub known: Known,
 }
 
+impl Header {
+    /// As log lines show it; `bytes` are those it was read from.
+    pub fn shown(&self, bytes: &[u8]) -> String {
+        format!("{}: {}", self.name.of(bytes).escape_ascii(), self.value.of(bytes).escape_ascii())
+    }
+}
+
 /// Fields whose meaning the proxy must know; recognised once, while parsing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
@@ -31,7 +38,6 @@ pub enum Known {
     Location,
     SetCookie,
     XAccel,
-    XPad,
 }
 
 impl Known {
@@ -42,7 +48,6 @@ impl Known {
             2 if is("te") => Known::Te,
             4 if is("host") => Known::Host,
             4 if is("date") => Known::Date,
-            5 if is("x-pad") => Known::XPad,
             6 if is("cookie") => Known::Cookie,
             6 if is("expect") => Known::Expect,
             6 if is("server") => Known::Server,

@@ -4,6 +4,7 @@
 use crate::h1::request::trim;
 use crate::h1::{Header, Known, Slice, Version, is_list_member, parse_decimal};
 use memchr::memchr;
+use std::borrow::Cow;
 
 /// How a response's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -17,8 +18,8 @@ pub enum Framing {
 }
 
 /// A peer sent what is not HTTP; the reason is nginx's error log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadResponse(pub &'static str);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadResponse(pub Cow<'static, str>);
 
 /// One response head, as slices of the bytes it was parsed from.
 #[derive(Debug, Default)]
@@ -32,10 +33,13 @@ pub struct Response {
     pub framing: Framing,
     /// The peer will take another request on this connection.
     pub keepalive: bool,
+    /// Fields that say once more what may be said once, each with the one that holds. They are not
+    /// among `headers`.
+    pub duplicates: Vec<(Header, Header)>,
 }
 
-const NO_HEADER: BadResponse = BadResponse("upstream sent no valid HTTP/1.0 header");
-const INVALID: BadResponse = BadResponse("upstream sent invalid header");
+const NO_HEADER: BadResponse = BadResponse(Cow::Borrowed("upstream sent no valid HTTP/1.0 header"));
+const TOO_MANY: BadResponse = BadResponse(Cow::Borrowed("upstream sent too many header lines"));
 
 /// More fields than any response has: bounds the memory of a hostile peer's head.
 const MAX_FIELDS: usize = 1000;
@@ -48,6 +52,8 @@ impl Response {
     /// What nginx calls an invalid header.
     pub fn parse(&mut self, bytes: &[u8], head_request: bool) -> Result<bool, BadResponse> {
         self.headers.clear();
+        self.duplicates.clear();
+        self.status = 0;
         let Some(line_end) = memchr(b'\n', bytes) else {
             return if b"HTTP/".starts_with(bytes) || bytes.starts_with(b"HTTP/") { Ok(false) } else { Err(NO_HEADER) };
         };
@@ -64,7 +70,7 @@ impl Response {
                 self.head_len = start + len + 1;
                 return self.finish(bytes, head_request).map(|()| true);
             }
-            self.take_field(line, start)?;
+            self.take_field(bytes, line, start)?;
             start += len + 1;
         }
     }
@@ -89,37 +95,53 @@ impl Response {
         Ok(())
     }
 
-    fn take_field(&mut self, line: &[u8], start: usize) -> Result<(), BadResponse> {
-        let colon = memchr(b':', line).ok_or(INVALID)?;
+    fn take_field(&mut self, bytes: &[u8], line: &[u8], start: usize) -> Result<(), BadResponse> {
+        let colon = memchr(b':', line).ok_or_else(|| invalid(line))?;
         let name = line.get(..colon).unwrap_or_default();
         let value = line.get(colon + 1..).unwrap_or_default();
         let bad_name = name.is_empty() || name.iter().any(|&byte| byte <= b' ' || byte == 0x7f);
-        if bad_name || value.iter().any(|&byte| byte == 0 || byte == b'\r') || self.headers.len() >= MAX_FIELDS {
-            return Err(INVALID);
+        if bad_name || value.iter().any(|&byte| byte == 0 || byte == b'\r') {
+            return Err(invalid(line));
         }
-        let value = trim(value, start + colon + 1);
-        self.headers.push(Header { name: Slice::new(start, start + colon), value, known: Known::of(name) });
+        if self.headers.len() >= MAX_FIELDS {
+            return Err(TOO_MANY);
+        }
+        let known = Known::of(name);
+        let field = Header { name: Slice::new(start, start + colon), value: trim(value, start + colon + 1), known };
+        if is_single(known, name)
+            && let Some(first) = self.headers.iter().find(|first| first.name.of(bytes).eq_ignore_ascii_case(name))
+        {
+            self.duplicates.push((field, *first));
+        } else {
+            self.headers.push(field);
+        }
         Ok(())
     }
 
     /// Where the body ends (RFC 9112 section 6.3) and whether the connection outlives it.
     fn finish(&mut self, bytes: &[u8], head_request: bool) -> Result<(), BadResponse> {
-        let mut length = None;
+        let mut length: Option<(Header, u64)> = None;
         let mut chunked = false;
         let mut keepalive = self.version >= Version::Http11;
         for header in self.headers.iter().filter(|header| header.known != Known::Other) {
             let value = header.value.of(bytes);
             match header.known {
-                Known::ContentLength if length.is_some() => {
-                    return Err(BadResponse("upstream sent duplicate header line: \"Content-Length\""));
-                }
                 Known::ContentLength => {
-                    let invalid = BadResponse("upstream sent invalid \"Content-Length\" header");
-                    length = Some(parse_decimal(value).ok_or(invalid)?);
+                    if let Some((first, _)) = length {
+                        let (line, first) = (header.shown(bytes), first.shown(bytes));
+                        return bad(format!("duplicate header line: \"{line}\", previous value: \"{first}\""));
+                    }
+                    match parse_decimal(value) {
+                        Some(bytes) => length = Some((*header, bytes)),
+                        None => return bad(format!("invalid \"Content-Length\" header: \"{}\"", header.shown(bytes))),
+                    }
                 }
-                Known::TransferEncoding if !chunked && value.eq_ignore_ascii_case(b"chunked") => chunked = true,
+                Known::TransferEncoding if chunked => {
+                    return bad(format!("duplicate header line: \"{}\"", header.shown(bytes)));
+                }
+                Known::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => chunked = true,
                 Known::TransferEncoding => {
-                    return Err(BadResponse("upstream sent unknown \"Transfer-Encoding\""));
+                    return bad(format!("unknown \"Transfer-Encoding\": \"{}\"", value.escape_ascii()));
                 }
                 Known::Connection if is_list_member(value, b"close") => keepalive = false,
                 Known::Connection if is_list_member(value, b"keep-alive") => keepalive = true,
@@ -127,17 +149,15 @@ impl Response {
             }
         }
         self.framing = match (length, chunked) {
-            _ if head_request || self.status < 200 || self.status == 204 || self.status == 304 => Framing::None,
             (Some(_), true) => {
-                return Err(BadResponse(
-                    "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
-                ));
+                return bad("\"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
             }
+            _ if head_request || self.status < 200 || self.status == 204 || self.status == 304 => Framing::None,
             (None, true) if self.version < Version::Http11 => {
-                return Err(BadResponse("upstream sent HTTP/1.0 response with \"Transfer-Encoding\" header"));
+                return bad("HTTP/1.0 response with \"Transfer-Encoding\" header");
             }
             (None, true) => Framing::Chunked,
-            (Some(length), false) => Framing::Length(length),
+            (Some((_, length)), false) => Framing::Length(length),
             (None, false) => Framing::UntilClose,
         };
         self.keepalive = keepalive && self.framing != Framing::UntilClose;
@@ -153,6 +173,39 @@ impl Response {
     pub fn announced_length(&self, bytes: &[u8]) -> Option<u64> {
         self.known(Known::ContentLength, bytes).and_then(parse_decimal)
     }
+}
+
+/// As nginx: what one of these says a second time does not count.
+fn is_single(known: Known, name: &[u8]) -> bool {
+    let among = |names: &[&str]| names.iter().any(|single| name.eq_ignore_ascii_case(single.as_bytes()));
+    match known {
+        Known::ContentType | Known::Date | Known::Server | Known::LastModified | Known::Location => true,
+        Known::XAccel => among(&["X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Charset", "X-Accel-Limit-Rate"]),
+        Known::Other => match name.len() {
+            4 => among(&["ETag"]),
+            6 => among(&["Status"]),
+            7 => among(&["Expires", "Refresh"]),
+            13 => among(&["Accept-Ranges"]),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn bad<T>(what: impl AsRef<str>) -> Result<T, BadResponse> {
+    Err(BadResponse(format!("upstream sent {}", what.as_ref()).into()))
+}
+
+/// A line that is no field, up to the byte that no field can have there.
+fn invalid(line: &[u8]) -> BadResponse {
+    let is_bad_in_name = |&byte: &u8| byte <= b' ' || byte == 0x7f || byte == b':';
+    let mut at = line.iter().position(is_bad_in_name).unwrap_or(line.len());
+    if at > 0 && line.get(at) == Some(&b':') {
+        at = line.iter().position(|&byte| byte == 0 || byte == b'\r').unwrap_or(line.len());
+    }
+    let before = line.get(..at).unwrap_or_default().escape_ascii();
+    let byte = line.get(at).copied().unwrap_or(b'\r');
+    BadResponse(format!("upstream sent invalid header: \"{before}\\x{byte:02x}...\"").into())
 }
 
 #[cfg(test)]
@@ -203,11 +256,44 @@ mod tests {
         ] {
             assert!(parse(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).is_err(), "{fields}");
         }
+        let both = "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n";
+        assert!(parse(&format!("HTTP/1.1 304 Not Modified\r\n{both}\r\n")).is_err());
         assert!(parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
         assert!(parse("<html>").is_err());
         assert!(parse("HTTP/1.1 2000 OK\r\n\r\n").is_err());
         assert!(parse("HTTP/1.1 099 X\r\n\r\n").is_err());
         assert!(parse("HTTP/1.1 20").unwrap().is_none());
+    }
+
+    #[test]
+    fn says_what_is_wrong_in_nginx_s_words() {
+        let refused = |fields: &str| parse(&format!("HTTP/1.1 200 OK\r\nA: 1\r\n{fields}\r\n")).unwrap_err().0;
+        for (fields, expected) in [
+            ("X One: 1\r\n", "invalid header: \"X\\x20...\""),
+            (" folded\r\n", "invalid header: \"\\x20...\""),
+            (": 1\r\n", "invalid header: \"\\x3a...\""),
+            ("X: a\0b\r\n", "invalid header: \"X: a\\x00...\""),
+            ("X: a\rb\r\n", "invalid header: \"X: a\\x0d...\""),
+            ("Content-Length: x\r\n", "invalid \"Content-Length\" header: \"Content-Length: x\""),
+            ("Transfer-Encoding: gzip\r\n", "unknown \"Transfer-Encoding\": \"gzip\""),
+            (
+                "Content-Length: 3\r\ncontent-length: 4\r\n",
+                "duplicate header line: \"content-length: 4\", previous value: \"Content-Length: 3\"",
+            ),
+        ] {
+            assert_eq!(refused(fields), format!("upstream sent {expected}"), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_said_once_holds_as_it_was_said_first() {
+        let text = "HTTP/1.1 200 OK\r\nLocation: /a\r\nX: 1\r\nlocation: /b\r\nX: 2\r\nContent-Length: 0\r\n\r\n";
+        let response = whole(text);
+        let bytes = text.as_bytes();
+        assert_eq!(response.known(Known::Location, bytes), Some(&b"/a"[..]));
+        assert_eq!(response.headers.len(), 4);
+        let (again, first) = response.duplicates[0];
+        assert_eq!((again.shown(bytes).as_str(), first.shown(bytes).as_str()), ("location: /b", "Location: /a"));
     }
 
     proptest! {

@@ -55,12 +55,18 @@ pub(super) struct Attempt<'a> {
     /// Another peer may be asked when this one answers with a status `proxy_next_upstream` names.
     pub may_retry: bool,
     pub reused: bool,
+    /// What goes on with the peer, as nginx says it in its log: "upstream" follows.
+    pub doing: &'static str,
     watching: bool,
 }
 
+const CONNECTING: &str = "connecting to";
+const SENDING: &str = "sending request to";
+const READING: &str = "reading response header from";
+
 impl<'a> Attempt<'a> {
     pub fn new(proxy: &'a Proxy, pump: Pump<'a>, may_retry: bool) -> Attempt<'a> {
-        Attempt { proxy, pump, may_retry, reused: false, watching: !proxy.ignore_client_abort }
+        Attempt { proxy, pump, may_retry, reused: false, doing: CONNECTING, watching: !proxy.ignore_client_abort }
     }
 
     pub async fn connect(
@@ -69,6 +75,7 @@ impl<'a> Attempt<'a> {
         exchange: &Exchange,
         (address, origin): (&Address, &Origin),
     ) -> Result<PeerConnection, Failure> {
+        self.doing = CONNECTING;
         client.deadline.set(self.proxy.connect_timeout);
         let mut connecting = pin!(Stream::connect_from(address, origin));
         let connected = poll_fn(|cx| {
@@ -85,15 +92,10 @@ impl<'a> Attempt<'a> {
         match connected.await {
             Ok(stream) => Ok(PeerConnection::new(stream)),
             Err(None) => Err(Failure::ClientGone),
-            Err(Some(failed)) if failed.error.kind() == io::ErrorKind::TimedOut => {
-                exchange.log(
-                    Level::Error,
-                    format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
-                );
-                Err(Failure::Timeout)
-            }
-            Err(Some(NotConnected { call, error, ours })) => {
-                let level = if ours { Level::Crit } else { Level::Error };
+            Err(Some(failed)) if failed.error.kind() == io::ErrorKind::TimedOut => Err(Failure::Timeout),
+            Err(Some(failed)) => {
+                let level = if failed.is_grave() { Level::Crit } else { Level::Error };
+                let NotConnected { call, error, ours } = failed;
                 exchange.log(level, format_args!("{call} failed {} while connecting to upstream", OsError(&error)));
                 Err(if ours { Failure::Ours } else { Failure::Error })
             }
@@ -108,6 +110,8 @@ impl<'a> Attempt<'a> {
         peer: &mut PeerConnection,
     ) -> Result<Started, Failure> {
         exchange.upstream_head.clear();
+        exchange.response.status = 0;
+        self.doing = SENDING;
         client.deadline.set(self.proxy.send_timeout);
         let mut sent = false;
         poll_fn(|cx| {
@@ -132,7 +136,7 @@ impl<'a> Attempt<'a> {
             if sent && self.client_left(cx, client, exchange) {
                 return Poll::Ready(Err(Failure::ClientGone));
             }
-            client.deadline.poll(cx).map(|_| Err(self.timed_out(exchange, sent)))
+            client.deadline.poll(cx).map(|_| Err(self.timed_out(sent)))
         })
         .await
     }
@@ -156,7 +160,7 @@ impl<'a> Attempt<'a> {
             PumpError::Peer(error) => {
                 exchange.log(
                     Level::Error,
-                    format_args!("send() failed {} while sending request to upstream", OsError(&error)),
+                    format_args!("writev() failed {} while sending request to upstream", OsError(&error)),
                 );
                 Failure::Error
             }
@@ -173,7 +177,11 @@ impl<'a> Attempt<'a> {
     ) -> Poll<Option<Result<Started, Failure>>> {
         let worker = exchange.worker.clone();
         worker.context.scratch.with_read(|buffer| {
-            let read = match peer.stream.poll_read(cx, buffer) {
+            let polled = peer.stream.poll_read(cx, buffer);
+            if polled.is_ready() {
+                self.doing = READING;
+            }
+            let read = match polled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(self.closed(exchange)))),
                 Poll::Ready(Ok(read)) => read,
@@ -203,6 +211,9 @@ impl<'a> Attempt<'a> {
         let mut response = std::mem::take(&mut exchange.response);
         let parsed = response.parse(bytes, exchange.request.method == Method::Head);
         exchange.response = response;
+        if parsed == Ok(true) {
+            tell_duplicates(exchange, bytes);
+        }
         match parsed {
             Ok(true) if exchange.response.head_len <= self.proxy.buffer_size => {}
             Ok(false) if bytes.len() < self.proxy.buffer_size => {
@@ -279,7 +290,8 @@ impl<'a> Attempt<'a> {
         response::push_head(exchange, self.proxy, head, &to_client, &mut out);
         exchange.sent_head = out;
         let muted = client.is_muted();
-        let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
+        let chain =
+            if muted || to_client.bodiless { None } else { filter::apply(exchange, false, &mut to_client.keep) };
         throttle::begin(client, exchange);
         let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
@@ -305,7 +317,11 @@ impl<'a> Attempt<'a> {
             return Ok(Started::Upgrade(rest.to_vec()));
         }
         let extra = transfer.pass(cx, client, out, rest).map_err(|cut| match cut {
-            Cut::PeerBroken => Failure::InvalidHeader,
+            Cut::PeerBroken => {
+                exchange
+                    .log(Level::Error, format_args!("upstream sent invalid chunked response while reading upstream"));
+                Failure::InvalidHeader
+            }
             _ => Failure::ClientGone,
         })?;
         exchange.response.keepalive &= !extra;
@@ -318,7 +334,10 @@ impl<'a> Attempt<'a> {
             return false;
         }
         if client.stream.is_ended() {
-            exchange.log(Level::Info, format_args!("client prematurely closed connection, so upstream connection is closed too while waiting for upstream"));
+            let doing = self.doing;
+            let message =
+                "epoll_wait() reported that client prematurely closed connection, so upstream connection is closed too";
+            exchange.log(Level::Info, format_args!("{message} while {doing} upstream"));
             return true;
         }
         self.watching = false;
@@ -347,13 +366,23 @@ impl<'a> Attempt<'a> {
         Failure::Error
     }
 
-    fn timed_out(&self, exchange: &Exchange, sent: bool) -> Failure {
+    /// The caller tells the log, once the peer has been judged.
+    fn timed_out(&mut self, sent: bool) -> Failure {
         if !sent && self.pump.is_idle() {
             return Failure::Body(BodyError::TimedOut);
         }
-        let doing = if sent { "reading response header from" } else { "sending request to" };
-        exchange
-            .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {doing} upstream"));
+        if sent {
+            self.doing = READING;
+        }
         Failure::Timeout
+    }
+}
+
+fn tell_duplicates(exchange: &Exchange, head: &[u8]) {
+    for (again, first) in &exchange.response.duplicates {
+        let (again, first) = (again.shown(head), first.shown(head));
+        let message =
+            format_args!("upstream sent duplicate header line: \"{again}\", previous value: \"{first}\", ignored");
+        exchange.log(Level::Warn, format_args!("{message} while {READING} upstream"));
     }
 }

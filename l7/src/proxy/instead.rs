@@ -8,7 +8,8 @@ use crate::proxy::Proxy;
 use fairlead_core::log::Level;
 
 /// Fields of the peer's that go out with what is found where it points to.
-const CARRIED: [&[u8]; 5] = [b"content-type", b"content-disposition", b"set-cookie", b"cache-control", b"expires"];
+const CARRIED: [&[u8]; 6] =
+    [b"content-type", b"content-disposition", b"set-cookie", b"cache-control", b"expires", b"accept-ranges"];
 
 /// What becomes of the request in place of the answer in `head`, whose parsed form is the exchange's.
 pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Option<Ended> {
@@ -36,7 +37,9 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
     match safe_uri(&to) {
         Some(to) => Some(Ended::Elsewhere(to)),
         None => {
-            exchange.log(Level::Error, format_args!("unsafe URI \"{}\" was detected", to.escape_ascii()));
+            let to = to.escape_ascii();
+            let doing = "while reading response header from upstream";
+            exchange.log(Level::Error, format_args!("unsafe URI \"{to}\" was detected {doing}"));
             Some(Ended::Reply(error_page(404, exchange.location.server_tokens)))
         }
     }

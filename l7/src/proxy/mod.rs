@@ -56,10 +56,12 @@ pub struct Proxy {
     pub overridden: NameSet,
     /// The request tells the peer to close (RFC 9112 section 9.6: nothing may follow on that connection).
     pub says_close: bool,
-    /// Lower-case names of peer fields that clients do not see, beyond nginx's fixed ones.
+    /// Names of peer fields that clients do not see: nginx's own and those of `proxy_hide_header`,
+    /// without those of `proxy_pass_header`.
     pub hidden: NameSet,
-    /// Lower-case names that `proxy_pass_header` lets through (`server`, `date`, …).
-    pub passed: NameSet,
+    /// `Server` and `Date` are ours to say: the peer's are hidden.
+    pub own_server: bool,
+    pub own_date: bool,
     pub pass_request_headers: bool,
     pub pass_request_body: bool,
     /// `proxy_request_buffering`: the body is taken in whole before a peer is asked.

@@ -106,6 +106,7 @@ mod tests {
             panic!("no location");
         };
         exchange.location = found.clone();
+        (exchange.proxying, exchange.proxy_host) = (true, b"127.0.0.1:9".to_vec());
         let Content::Proxy(proxy) = &found.content else { panic!("no proxy") };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let location = match location(&exchange, proxy, value.as_bytes()) {

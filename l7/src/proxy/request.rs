@@ -5,6 +5,7 @@ use crate::h1::Known;
 use crate::proxy::Proxy;
 use crate::respond::{push_field, push_number};
 use crate::uri::{push_escaped, push_without_controls};
+use std::ops::Range;
 
 /// How the body reaches the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +16,16 @@ pub(crate) enum BodyFraming {
 }
 
 /// Appends the whole head. `uri` goes into the request line in place of what the location's rule gives.
-pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, body: BodyFraming, out: &mut Vec<u8>) {
-    push_request_line(exchange, proxy, uri, out);
+/// Says where in `out` the line's URI is.
+#[allow(clippy::too_many_arguments, reason = "two that say what is asked, two that say how, and where to put it")]
+pub(super) fn push_head(
+    exchange: &Exchange,
+    proxy: &Proxy,
+    uri: Option<&[u8]>,
+    body: BodyFraming,
+    out: &mut Vec<u8>,
+) -> Range<usize> {
+    let uri = push_request_line(exchange, proxy, uri, out);
     for (name, value) in &proxy.set_headers {
         if body != BodyFraming::None && says_length(name) {
             // The length is that of the body that follows, whatever somebody believes.
@@ -46,6 +55,7 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, 
         push_client_fields(exchange, proxy, out);
     }
     out.extend_from_slice(b"\r\n");
+    uri
 }
 
 fn says_length(name: &str) -> bool {
@@ -53,17 +63,20 @@ fn says_length(name: &str) -> bool {
         && (name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"))
 }
 
-fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out: &mut Vec<u8>) {
+fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Range<usize> {
     match &proxy.method {
         Some(method) => exchange.render(method, out),
         None => out.extend_from_slice(exchange.request.method_bytes()),
     }
     out.push(b' ');
+    let start = out.len();
     match uri {
         Some(uri) => push_without_controls(uri, out),
         None => push_uri(exchange, proxy, out),
     }
+    let end = out.len();
     out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+    start..end
 }
 
 fn push_client_fields(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {

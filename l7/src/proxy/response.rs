@@ -24,12 +24,20 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
             out.extend_from_slice(b"\r\n");
         }
     }
-    push_own_fields(exchange, proxy, bytes, out);
-    let content_type = response.known(Known::ContentType, bytes).or_else(|| carried_type(exchange));
-    if let Some(content_type) = content_type.filter(|_| response.status != 204) {
+    if proxy.own_server {
+        push_server(exchange, out);
+    }
+    if proxy.own_date {
+        push_date(out);
+    }
+    let content_type = response.known(Known::ContentType, bytes).filter(|_| !proxy.hidden.contains(b"content-type"));
+    // A status of ours that has no body has no type either.
+    let typed = |content_type: &&[u8]| !content_type.is_empty() && exchange.answer_status != Some(204);
+    if let Some(content_type) = content_type.or_else(|| carried_type(exchange)).filter(typed) {
         push_field(b"Content-Type", content_type, out);
     }
     let length = match response.framing {
+        _ if exchange.answer_status == Some(204) => None,
         Framing::Length(length) => Some(length),
         Framing::None if response.status >= 200 && response.status != 204 => response.announced_length(bytes),
         _ => None,
@@ -58,20 +66,6 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
     out.extend_from_slice(b"\r\n");
 }
 
-/// `Server` and `Date`: ours, unless `proxy_pass_header` lets the peer's through.
-fn push_own_fields(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], out: &mut Vec<u8>) {
-    let passed =
-        |name: &[u8], known| proxy.passed.contains(name).then(|| exchange.response.known(known, bytes)).flatten();
-    match passed(b"server", Known::Server) {
-        Some(server) => push_field(b"Server", server, out),
-        None => push_server(exchange, out),
-    }
-    match passed(b"date", Known::Date) {
-        Some(date) => push_field(b"Date", date, out),
-        None => push_date(out),
-    }
-}
-
 fn push_sticky(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
     let crate::proxy::Target::Group(group) = proxy.target else {
         return;
@@ -97,10 +91,7 @@ fn push_peer_fields(
             | Known::ContentLength
             | Known::TransferEncoding
             | Known::Connection
-            | Known::KeepAlive
-            | Known::Date
-            | Known::Server => false,
-            Known::XPad | Known::XAccel => proxy.passed.contains(name),
+            | Known::KeepAlive => false,
             _ => true,
         };
         if !shown || proxy.hidden.contains(name) {
@@ -120,8 +111,9 @@ fn push_peer_fields(
 
 /// How the body goes to this client, and whether its connection outlives it.
 pub(super) fn to_client(exchange: &Exchange) -> ToClient {
-    let unbounded = matches!(exchange.response.framing, Framing::Chunked | Framing::UntilClose);
+    let bodiless = matches!(exchange.answer_status, Some(204 | 304));
+    let unbounded = !bodiless && matches!(exchange.response.framing, Framing::Chunked | Framing::UntilClose);
     let chunked =
         unbounded && exchange.request.version >= Version::Http11 && exchange.location.chunked_transfer_encoding;
-    ToClient { chunked, keep: exchange.may_keep_alive() && (chunked || !unbounded) }
+    ToClient { chunked, bodiless, keep: exchange.may_keep_alive() && (chunked || !unbounded) }
 }

@@ -45,7 +45,9 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
     let body = taken.as_deref().unwrap_or(&none);
     let mut initial = std::mem::take(&mut exchange.to_peer);
     initial.clear();
-    request::push_head(exchange, proxy, destination.uri.as_deref(), body.framing, &mut initial);
+    let uri = request::push_head(exchange, proxy, destination.uri.as_deref(), body.framing, &mut initial);
+    exchange.peer_uri.clear();
+    exchange.peer_uri.extend_from_slice(initial.get(uri).unwrap_or_default());
     let head_len = initial.len();
     if body.framing == BodyFraming::Chunked && !body.memory.is_empty() {
         push_chunk_size(body.memory.len(), &mut initial);
@@ -109,12 +111,16 @@ impl Run<'_> {
                 Failure::Status(403 | 404) => {}
                 Failure::Ours => lease.succeed(tick()),
                 _ if lease.fail(tick()) => {
-                    exchange.log(
-                        Level::Warn,
-                        format_args!("upstream server temporarily disabled while connecting to upstream"),
-                    );
+                    let doing = attempt.doing;
+                    let message = format_args!("upstream server temporarily disabled while {doing} upstream");
+                    exchange.log(Level::Warn, message);
                 }
                 _ => {}
+            }
+            if failure == Failure::Timeout {
+                let doing = attempt.doing;
+                let message = format_args!("upstream timed out (110: Connection timed out) while {doing} upstream");
+                exchange.log(Level::Error, message);
             }
             drop(lease);
             if !may_retry || !self.wants_next(exchange, failure, &attempt.pump) {
@@ -129,6 +135,7 @@ impl Run<'_> {
     }
 
     fn pick(&mut self, exchange: &mut Exchange) -> Option<Lease> {
+        exchange.response.status = 0;
         let worker = exchange.worker.clone();
         let plan = &worker.plan;
         let group = self.destination.group;
@@ -232,7 +239,11 @@ impl Run<'_> {
             record.response_time = Some(millis_since(record.started));
             record.bytes_sent = attempt.pump.sent;
             record.response_length = transfer.received;
+            record.bytes_received += transfer.later;
         });
+        if let Some(surplus) = transfer.surplus {
+            exchange.log(Level::Warn, format_args!("upstream sent {surplus} while reading upstream"));
+        }
         exchange.gzipped = transfer.gzipped();
         lease.peer.state.bytes_sent.add(attempt.pump.sent);
         lease.peer.state.bytes_received.add(transfer.received);
@@ -333,6 +344,7 @@ impl Run<'_> {
     }
 
     fn close_record(&self, exchange: &mut Exchange, attempt: &Attempt<'_>, failure: Failure) {
+        let said = exchange.response.status;
         record(exchange, |record| {
             record.response_time = Some(millis_since(record.started));
             record.bytes_sent = attempt.pump.sent;
@@ -340,6 +352,8 @@ impl Run<'_> {
                 Failure::Timeout => 504,
                 Failure::Ours => 500,
                 Failure::Status(status) => status,
+                // What it had said so far.
+                Failure::ClientGone => said,
                 _ => 502,
             };
         });
@@ -384,10 +398,7 @@ async fn take_body(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) 
 fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
     match error {
         BodyError::Gone => {
-            exchange.log(
-                Level::Info,
-                format_args!("client prematurely closed connection while reading client request body"),
-            );
+            exchange.log(Level::Info, format_args!("client prematurely closed connection"));
             abandoned(exchange, 400)
         }
         BodyError::TimedOut => {

@@ -20,6 +20,8 @@ const MOST_UNHEARD: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ToClient {
     pub chunked: bool,
+    /// The status it goes out with has no body: the peer's is read and dropped.
+    pub bodiless: bool,
     /// Keep the client's connection afterwards.
     pub keep: bool,
 }
@@ -28,10 +30,14 @@ pub(super) struct ToClient {
 pub(super) struct Transfer {
     from_peer: FromPeer,
     pub to_client: ToClient,
-    /// Body bytes from the peer so far.
+    /// Bytes from the peer so far, behind its head: those of chunks and of what follows the body too.
     pub received: u64,
     /// How its last bytes go out.
     pub last: Push,
+    /// Those of them that did not come with the head.
+    pub later: u64,
+    /// What the peer sent behind the end of the body.
+    pub surplus: Option<&'static str>,
     /// What changes the body on its way.
     chain: Option<Box<Chain>>,
 }
@@ -64,7 +70,7 @@ impl Transfer {
             Framing::Chunked => FromPeer::Chunked(Chunked::default()),
             Framing::UntilClose => FromPeer::UntilClose,
         };
-        Transfer { from_peer, to_client, received: 0, last: Push::Now, chain }
+        Transfer { from_peer, to_client, received: 0, later: 0, surplus: None, last: Push::Now, chain }
     }
 
     /// All has come from the peer, and went on.
@@ -90,9 +96,16 @@ impl Transfer {
         head: &[u8],
         bytes: &mut [u8],
     ) -> Result<bool, Cut> {
+        self.received += bytes.len() as u64;
+        let surplus = match self.from_peer {
+            FromPeer::Chunked(_) => "data after final chunk",
+            _ => "more data than specified in \"Content-Length\" header",
+        };
         let (len, extra) = self.take(bytes)?;
+        if extra {
+            self.surplus = Some(surplus);
+        }
         let body = bytes.get(..len).unwrap_or_default();
-        self.received += len as u64;
         if let Some(chain) = &mut self.chain {
             chain.feed(body);
             client.send(cx, [head, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
@@ -110,6 +123,9 @@ impl Transfer {
         (head, body): (&[u8], &[u8]),
         push: Push,
     ) -> io::Result<()> {
+        if self.to_client.bodiless {
+            return client.send(cx, [head, b"", b"", b""]);
+        }
         if !self.to_client.chunked {
             return client.send_as(cx, [head, body, b"", b""], push);
         }
@@ -257,6 +273,7 @@ impl Transfer {
             if read == 0 {
                 return Poll::Ready(self.end(cx, client).map(|()| true));
             }
+            self.later += read as u64;
             Poll::Ready(self.pass(cx, client, b"", buffer.get_mut(..read).unwrap_or_default()))
         })
     }

@@ -2,8 +2,6 @@
 
 use super::{Row, push, push_seconds, push_text};
 use crate::exchange::{Attempt, Exchange};
-use crate::plan::Content;
-use crate::proxy::{Proxy, Target};
 use std::time::Duration;
 
 macro_rules! row {
@@ -43,32 +41,11 @@ pub(super) const ROWS: &[Row] = &[
     row!("upstream_bytes_received", "Bytes received from each peer.", |x, out| {
         list(x, out, |attempt, out| push_text(attempt.bytes_received, out))
     }),
-    row!("proxy_host", "Host, and port when it is not 80, of the `proxy_pass` in use.", |x, out| match proxy(x) {
-        Some(proxy) if x.proxy_host.is_empty() => push(Some(proxy.host.as_bytes()), out),
-        _ => !x.proxy_host.is_empty() && push(Some(&x.proxy_host), out),
+    row!("proxy_host", "Host, and port when it is not 80, of the `proxy_pass` in use.", |x, out| {
+        push(x.proxying.then_some(&x.proxy_host), out)
     }),
-    row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| match proxy(x) {
-        Some(Proxy { target: Target::Variables(_), .. }) => push(written_port(&x.proxy_host), out),
-        other => push(other.map(|proxy| proxy.port.as_bytes()), out),
-    }),
+    row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| { push(x.proxying.then_some(&x.proxy_port), out) }),
 ];
-
-/// The port in a `host[:port]` that variables made.
-fn written_port(host: &[u8]) -> Option<&[u8]> {
-    if host.is_empty() {
-        return None;
-    }
-    let after_bracket = memchr::memrchr(b']', host).unwrap_or(0);
-    let tail = host.get(after_bracket..)?;
-    Some(memchr::memrchr(b':', tail).and_then(|colon| tail.get(colon + 1..)).unwrap_or(b"80"))
-}
-
-fn proxy(exchange: &Exchange) -> Option<&Proxy> {
-    match &exchange.location.content {
-        Content::Proxy(proxy) => Some(proxy),
-        Content::Static => None,
-    }
-}
 
 fn peer_name(attempt: &Attempt) -> &str {
     attempt.peer.as_ref().map_or(&*attempt.group, |peer| &*peer.name)

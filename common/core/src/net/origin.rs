@@ -82,6 +82,16 @@ impl Origin {
 }
 
 impl NotConnected {
+    /// Something is wrong on this host, or with the configuration: nginx tells it at level `crit`.
+    pub fn is_grave(&self) -> bool {
+        use io::ErrorKind::{
+            ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, WouldBlock,
+        };
+        let usual = [ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, WouldBlock];
+        // Only what fails at once is no matter of the peer's.
+        self.ours || (self.call.starts_with("connect() to ") && !usual.contains(&self.error.kind()))
+    }
+
     /// One of our own calls failed, before the peer was asked.
     pub fn before(call: &'static str) -> impl Fn(io::Error) -> NotConnected {
         move |error| NotConnected { call: call.into(), error, ours: true }

@@ -69,7 +69,9 @@ impl Stream {
             .map_err(NotConnected::before("socket()"))?;
         prepare(&socket)?;
         match socket.connect(&target) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(refused(error)),
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+                Err(NotConnected { call: format!("connect() to {address}").into(), error, ours: false })
+            }
             _ => {
                 let unix = matches!(address, Address::Unix(_));
                 Stream::new(socket.into(), unix, Events::NONE).map_err(NotConnected::before("epoll_ctl()"))

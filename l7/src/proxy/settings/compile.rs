@@ -1,7 +1,7 @@
 //! From settings to the [`Proxy`] of one location.
 
 use super::{Rule, SetHeader, Settings, Url};
-use crate::proxy::{Cookies, NextUpstream, Proxy, Redirect, Target};
+use crate::proxy::{Cookies, NameSet, NextUpstream, Proxy, Redirect, Target};
 use crate::variables;
 use fairlead_conf::{Cx, Diagnostic, Piece, Template, Word};
 
@@ -19,6 +19,7 @@ pub(crate) fn compile(
     let says_close = set_headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("connection") && is_close(value));
     let overridden = set_headers.iter().map(|(name, _)| name.as_bytes()).collect();
     let (host, port) = url.map_or_else(Default::default, host_and_port);
+    let hidden = hidden(settings);
     Ok(Proxy {
         target,
         uri: url.and_then(|url| url.uri.clone()),
@@ -31,8 +32,9 @@ pub(crate) fn compile(
         set_headers,
         overridden,
         says_close,
-        hidden: settings.hide_headers.iter().map(|name| name.as_bytes()).collect(),
-        passed: settings.pass_headers.iter().map(|name| name.as_bytes()).collect(),
+        own_server: hidden.contains(b"server"),
+        own_date: hidden.contains(b"date"),
+        hidden,
         pass_request_headers: settings.pass_request_headers,
         pass_request_body: settings.pass_request_body,
         request_buffering: settings.request_buffering,
@@ -79,6 +81,25 @@ fn host_and_port(url: &Url) -> (Box<str>, Box<str>) {
         None | Some(80) => (url.host.text.clone(), "80".into()),
         Some(port) => (format!("{}:{port}", url.host.text).into(), port.to_string().into()),
     }
+}
+
+/// Fields of peers that clients do not see unless they are let through.
+const HIDDEN: [&str; 8] = [
+    "Date",
+    "Server",
+    "X-Pad",
+    "X-Accel-Expires",
+    "X-Accel-Redirect",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+];
+
+/// As nginx: what is let through is not hidden, whatever hides it.
+fn hidden(settings: &Settings) -> NameSet {
+    let written = settings.hide_headers.iter().map(|name| &**name);
+    let shown = |name: &&str| !settings.pass_headers.iter().any(|passed| passed.eq_ignore_ascii_case(name));
+    HIDDEN.into_iter().chain(written).filter(shown).map(str::as_bytes).collect()
 }
 
 /// nginx's defaults behind what the configuration sets, unless it sets the same fields.
