@@ -1,6 +1,7 @@
 //! The client's side of a connection: sends now what the socket takes and
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
+use crate::disk::Descriptor;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Deadline, Push, Stream};
 use fairlead_core::worker::Ticket;
@@ -97,6 +98,19 @@ impl Client {
             self.pending.extend_from_slice(part.get(written..).unwrap_or_default());
             written = written.saturating_sub(part.len());
         }
+    }
+
+    /// Sends what the socket takes of a file's next bytes; nothing may wait here. Says how many; 0 is the
+    /// end of the file.
+    pub fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &Descriptor,
+        (at, count): (u64, usize),
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.stream.poll_send_file(cx, file, (at, count)))?;
+        self.sent += sent as u64;
+        Poll::Ready(Ok(sent))
     }
 
     pub fn is_flushed(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::settings::LocationName;
 use crate::settings::{self, Http, LocationBlock, Scope, ServerBlock};
 use crate::variables::custom::Blocks;
 use crate::variables::{referer, secure_link};
-use crate::{filter, listen, phase, proxy};
+use crate::{content, filter, listen, phase, proxy};
 use fairlead_conf::{Args, Contexts, Diagnostic, Directive, Given, Level, Page, Repeat, Value, pages as pages_of};
 use fairlead_core::health::{MATCH_HTTP_DIRECTIVES, MatchSettings};
 use fairlead_core::{limit, log, resolver, upstream};
@@ -42,6 +42,7 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<ServerBlock>> = LazyLock::new(|| 
         .with(settings::names::DIRECTIVES, |server| &mut server.names)
         .with(listen::DIRECTIVES, |server| &mut server.listens)
         .with(rewrite::RULES, |server| &mut server.rules)
+        .with(content::TRY_FILES, |server| &mut server.tries)
         .with(SERVER_IF, |server| server)
 });
 
@@ -53,6 +54,7 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
         .with(settings::errors::INTERNAL, |location| &mut location.inherited.errors)
         .with(proxy::settings::PASS, |location| location)
         .with(rewrite::RULES, |location| &mut location.rules)
+        .with(content::TRY_FILES, |location| &mut location.tries)
         .with(LOCATION_IF, |location| location)
         .with(phase::EXCEPT, |location| location)
 });
@@ -123,6 +125,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::rates::DIRECTIVES, "http"),
         pages_of(settings::files::DIRECTIVES, "http"),
         pages_of(settings::files::ALIAS, "http"),
+        pages_of(content::TRY_FILES, "http"),
         pages_of(settings::errors::DIRECTIVES, "http"),
         pages_of(settings::errors::INTERNAL, "http"),
         pages_of(rewrite::RULES, "http rewrite"),

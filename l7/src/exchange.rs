@@ -6,7 +6,7 @@
 use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
-use crate::content::{self, RealRoot, Served, error_page};
+use crate::content::{self, RealRoot, Served, Tried, error_page};
 use crate::filter::UserIds;
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
@@ -110,6 +110,8 @@ pub struct Exchange {
     pub(crate) uri_changed: bool,
     /// `break` kept a changed `uri` in its location: no part of it is the location's prefix.
     pub(crate) whole_uri: bool,
+    /// In a regex location with `alias`: `uri` is a path below it, which `try_files` found there.
+    pub(crate) below_alias: bool,
     /// How often `uri` led to another search of a location.
     moves: u8,
     /// In an `if` of a server: its `uninitialized_variable_warn`.
@@ -198,6 +200,8 @@ pub(crate) enum Ended {
     Moved,
     /// The answer is to be had at this path or in this named location.
     Elsewhere(Vec<u8>),
+    /// The same for the method it came with.
+    Inside(Vec<u8>),
 }
 
 /// One try at one peer: an element of the `$upstream_*` lists.
@@ -295,6 +299,7 @@ impl Exchange {
             internal: false,
             uri_changed: false,
             whole_uri: false,
+            below_alias: false,
             moves: 0,
             warns_instead: None,
             answer_status: None,
@@ -401,7 +406,7 @@ impl Exchange {
         let after = match ended {
             Ended::Reply(reply) => respond::send(client, self, reply).await,
             Ended::Sent(after) => after,
-            Ended::Broken | Ended::Moved | Ended::Elsewhere(_) => After::Close,
+            Ended::Broken | Ended::Moved | Ended::Elsewhere(_) | Ended::Inside(_) => After::Close,
         };
         self.ask_tcp_info(client);
         // Before the log line, as nginx.
@@ -473,6 +478,7 @@ impl Exchange {
 
     /// The location of `uri`; a redirect that adds a slash is left in `location` as a 301.
     pub(crate) fn locate(&mut self) -> Result<(), u16> {
+        self.below_alias = false;
         match self.server.locate(&self.uri, self.captures.get_mut()) {
             Located::Location(location) => {
                 let location = location.of(self.request.method_bytes());
@@ -523,6 +529,10 @@ impl Exchange {
                     routed = rewrite::route(self).await;
                     continue;
                 }
+                Ended::Inside(to) => {
+                    routed = Box::pin(content::go_inside(self, &to)).await;
+                    continue;
+                }
                 Ended::Elsewhere(to) => to,
                 Ended::Reply(reply) => match content::page_for(self, reply) {
                     Ok(to) => to,
@@ -543,8 +553,15 @@ impl Exchange {
         {
             return self.stop(&stop);
         }
+        if let Some(tries) = &location.tries {
+            match content::try_files(self, tries) {
+                Tried::Found => {}
+                Tried::Status(status) => return Ended::Reply(self.refuse(status)),
+                Tried::Elsewhere(to) => return Ended::Inside(to),
+            }
+        }
         match &location.content {
-            Content::Static => match content::serve(self).await {
+            Content::Static => match content::serve(self) {
                 Served::Reply(reply) => Ended::Reply(reply),
                 Served::Moved => Ended::Moved,
             },

@@ -6,12 +6,14 @@ mod locations;
 mod servers;
 
 use crate::body::InFile;
+use crate::content::Tries;
 use crate::filter;
 use crate::h1::Limits;
 use crate::phase::{self, Gates};
 use crate::proxy::{Proxy, StickyCookie};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Name, Names};
+use crate::settings::files;
 use crate::temp_file::TempFolder;
 use crate::throttle::Bytes;
 use crate::variables::custom::Customs;
@@ -171,7 +173,9 @@ pub struct Location {
     pub rewrite_log: bool,
     pub warn_uninitialized: bool,
     pub root: Root,
-    pub index: Vec<Template<Variable>>,
+    pub(crate) files: Arc<files::Settings>,
+    /// `try_files`
+    pub(crate) tries: Option<Tries>,
     pub types: Arc<Types>,
     pub keepalive_timeout: Duration,
     /// Value of a `Keep-Alive: timeout=` field.
@@ -194,11 +198,6 @@ pub struct Location {
     pub tcp_nodelay: bool,
     pub chunked_transfer_encoding: bool,
     pub reset_timedout_connection: bool,
-    pub etag: bool,
-    pub if_modified_since: Modified,
-    /// `max_ranges`; `None` is no limit.
-    pub max_ranges: Option<u64>,
-    pub log_not_found: bool,
     pub absolute_redirect: bool,
     pub port_in_redirect: bool,
     pub server_name_in_redirect: bool,

@@ -1,7 +1,7 @@
 //! A response made here rather than by a peer: errors, redirects, files.
 
+use crate::disk::Descriptor;
 use std::borrow::Cow;
-use std::fs::File;
 
 /// What a content phase answers. Sending it adds `Server`, `Date`, `Connection` and what
 /// `add_header`-like features add.
@@ -30,7 +30,7 @@ pub enum Body {
     Bytes(Cow<'static, [u8]>),
     /// `length` bytes of an open file from `start` on.
     File {
-        file: File,
+        file: Descriptor,
         start: u64,
         length: u64,
     },

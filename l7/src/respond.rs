@@ -9,13 +9,12 @@ use crate::h1::{Method, Version};
 use crate::phase::CHALLENGE;
 use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
+use crate::send_file::send_file;
 use crate::throttle;
 use fairlead_core::clock;
 use fairlead_core::log::Level;
 use fairlead_core::net::Push;
-use std::fs::File;
 use std::future::poll_fn;
-use std::os::unix::fs::FileExt;
 use std::task::{Context, Poll, Waker};
 
 /// What `Server:` says.
@@ -71,7 +70,7 @@ async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body, la
     let body_wanted = exchange.request.method != Method::Head && !client.is_muted();
     let sent = match body {
         Body::File { file, start, length } if body_wanted => {
-            send_file(client, exchange, &head, (file, start, start + length)).await
+            send_file(client, exchange, (&head, last), (&file, start, start.saturating_add(length))).await
         }
         Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, (&bytes, last)).await,
         _ => send_bytes(client, exchange, &mut head, (b"", last)).await,
@@ -352,39 +351,4 @@ pub(crate) async fn flush(client: &mut Client, exchange: &Exchange) -> bool {
         client.deadline.poll(cx).map(|_| false)
     })
     .await
-}
-
-const FILE_STEP: usize = 128 << 10;
-
-/// Sends a file in steps, each read on the runtime's blocking threads.
-async fn send_file(client: &mut Client, exchange: &mut Exchange, head: &[u8], part: (File, u64, u64)) -> bool {
-    let (mut file, mut at, end) = part;
-    let mut head = Some(head);
-    loop {
-        let Some((returned, step)) = read_step(file, at, end).await else { return false };
-        file = returned;
-        let first = head.take().unwrap_or_default();
-        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [first, &step, b"", b""])));
-        if sent.await.is_err() || !flush(client, exchange).await {
-            return false;
-        }
-        at += step.len() as u64;
-        exchange.body_bytes_sent += step.len() as u64;
-        if at >= end {
-            return true;
-        }
-    }
-}
-
-/// Reads on from `at`; `None` when that failed, or the file has become shorter.
-pub(crate) async fn read_step(file: File, at: u64, end: u64) -> Option<(File, Vec<u8>)> {
-    let want = FILE_STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(FILE_STEP));
-    let read = tokio::task::spawn_blocking(move || {
-        let mut step = vec![0; want];
-        let read = file.read_at(&mut step, at);
-        (file, step, read)
-    });
-    let (file, mut step, read) = read.await.ok()?;
-    step.truncate(read.ok()?);
-    (!step.is_empty() || want == 0).then_some((file, step))
 }

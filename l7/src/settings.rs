@@ -13,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod names;
 pub(crate) mod rates;
 
+use crate::content::Tries;
 use crate::filter;
 use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
@@ -95,6 +96,7 @@ pub(crate) struct ServerBlock {
     pub listens: Vec<listen::Listen>,
     pub names: Vec<names::ServerName>,
     pub rules: Rules,
+    pub tries: Option<Tries>,
     pub locations: Vec<LocationBlock>,
 }
 
@@ -107,6 +109,7 @@ impl ServerBlock {
             listens: Vec::new(),
             names: Vec::new(),
             rules: Rules::default(),
+            tries: None,
             locations: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ pub(crate) struct LocationBlock {
     pub name: LocationName,
     pub inherited: Inherited,
     pub rules: Rules,
+    pub tries: Option<Tries>,
     pub pass: Option<proxy::settings::PassTo>,
     pub checks: Vec<proxy::settings::HealthCheck>,
     pub except: Option<phase::Except>,
@@ -138,6 +142,7 @@ impl LocationBlock {
             name,
             inherited: outer.inside(),
             rules: Rules::default(),
+            tries: None,
             pass: None,
             checks: Vec::new(),
             except: None,

@@ -9,6 +9,7 @@ mod access;
 mod answers;
 mod differences;
 mod files;
+mod files_try;
 mod filters;
 mod http;
 mod in_the_wild;

@@ -13,6 +13,7 @@ mod bodies;
 mod charset;
 mod error_pages;
 mod errors;
+mod file_bodies;
 mod gzip;
 mod headers;
 mod keepalive;
@@ -42,6 +43,8 @@ mod smuggling;
 mod static_files;
 mod sticky;
 mod sub_filter;
+mod symlinks;
+mod try_files;
 mod userid;
 mod websocket;
 

@@ -53,8 +53,16 @@ fn sent_away(exchange: &Exchange, page: &ErrorPage, to: Vec<u8>) -> Reply {
     reply
 }
 
-/// Takes the request to `to`: a path with arguments, or a named location.
+/// Takes the request to `to`: a path with arguments, for which it becomes a GET, or a named location.
 pub(crate) async fn go_to(exchange: &mut Exchange, to: &[u8]) -> Result<(), Box<Reply>> {
+    if to.first() != Some(&b'@') && exchange.request.method != Method::Head && exchange.may_still_move() {
+        exchange.request.ask_with_get();
+    }
+    go_inside(exchange, to).await
+}
+
+/// The same with the method it has.
+pub(crate) async fn go_inside(exchange: &mut Exchange, to: &[u8]) -> Result<(), Box<Reply>> {
     let named = to.first() == Some(&b'@');
     if !exchange.may_move() {
         let doing = if named { "redirect to named location" } else { "internally redirecting to" };
@@ -65,11 +73,9 @@ pub(crate) async fn go_to(exchange: &mut Exchange, to: &[u8]) -> Result<(), Box<
     }
     exchange.internal = true;
     exchange.whole_uri = false;
+    exchange.below_alias = false;
     if named {
         return to_named(exchange, to).await;
-    }
-    if exchange.request.method != Method::Head {
-        exchange.request.ask_with_get();
     }
     let mut parts = to.splitn(2, |&byte| byte == b'?');
     exchange.uri = parts.next().unwrap_or_default().to_vec();

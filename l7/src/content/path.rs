@@ -1,6 +1,7 @@
 //! From a path to the name of a file and its content type.
 
 use crate::exchange::Exchange;
+use fairlead_core::log::Level;
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
@@ -23,19 +24,39 @@ pub(crate) fn folder(exchange: &Exchange) -> Vec<u8> {
 pub(crate) fn file_name(exchange: &Exchange) -> Option<Vec<u8>> {
     let root = &exchange.location.root;
     let mut name = folder(exchange);
-    if root.alias && root.replaced == usize::MAX {
-        return Some(name);
-    }
-    let rest = exchange.uri.get(if root.alias { root.replaced } else { 0 }..).unwrap_or_default();
+    let replaced = match (root.alias, root.replaced) {
+        (false, _) => 0,
+        (true, usize::MAX) if !exchange.below_alias => return Some(name),
+        (true, usize::MAX) => 0,
+        (true, replaced) => replaced,
+    };
+    let rest = exchange.uri.get(replaced..).unwrap_or_default();
     if root.alias && (rest == b".." || rest.starts_with(b"../")) {
         return None;
     }
-    // What rules made of the path is not normalised: a group or an argument may bring `..` along.
-    if exchange.moved && rest.split(|&byte| byte == b'/').any(|segment| segment == b"..") {
+    // What rules made of the path is not normalised: a group or an argument may bring `..` along, and
+    // a path without its first slash would be part of the folder's own name.
+    if exchange.moved && (leads_out(rest) || !root.alias && rest.first() != Some(&b'/')) {
         return None;
     }
     name.extend_from_slice(rest);
     Some(name)
+}
+
+/// Whether a path that nobody normalised may lead out of its folder.
+pub(super) fn leads_out(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|segment| segment == b"..")
+}
+
+/// Whether the path has a file name at all: below an `alias` it has none once rules changed it.
+pub(super) fn usable(exchange: &Exchange) -> bool {
+    if exchange.location.root.alias && exchange.whole_uri {
+        let name = &exchange.location.name;
+        let message = format_args!("\"alias\" cannot be used in location \"{name}\" where URI was rewritten");
+        exchange.log(Level::Alert, message);
+        return false;
+    }
+    true
 }
 
 /// By the extension of the path, else `default_type`.

@@ -4,7 +4,6 @@ use super::*;
 use crate::exchange::Exchange;
 use crate::reply::{Body, Reply};
 use crate::variables::testing::{exchange, request};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// A folder with `index.html`, `a.txt` (100 bytes), `sub/` (with an index) and `bare/` (without).
@@ -46,7 +45,7 @@ fn serve_in(folder: &Folder, server: &str, line: &str, fields: &[(&str, &str)]) 
             if let Err(reply) = crate::rewrite::route(&mut exchange).await {
                 return *reply;
             }
-            if let Served::Reply(reply) = serve(&mut exchange).await {
+            if let Served::Reply(reply) = serve(&mut exchange) {
                 return reply;
             }
         }
@@ -60,7 +59,7 @@ fn body(reply: &Reply) -> Vec<u8> {
         Body::Bytes(bytes) => bytes.to_vec(),
         Body::File { file, start, length } => {
             let mut bytes = vec![0; usize::try_from(*length).unwrap()];
-            file.read_exact_at(&mut bytes, *start).unwrap();
+            assert_eq!(rustix::io::pread(file, &mut bytes[..], *start).unwrap(), bytes.len());
             bytes
         }
     }

@@ -4,7 +4,8 @@ use super::{Broken, Chain};
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::reply::Body;
-use crate::respond::{flush, read_step};
+use crate::respond::flush;
+use crate::send_file::next_step;
 use fairlead_core::log::Level;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,11 +20,10 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain
             true
         }
         Body::File { file, start, length } => {
-            let (mut file, mut at, end) = (file, start, start.saturating_add(length));
+            let (mut at, end) = (start, start.saturating_add(length));
             let mut going = true;
             while going && at < end {
-                let Some((returned, step)) = read_step(file, at, end).await else { return false };
-                file = returned;
+                let Some(step) = next_step(exchange, &file, at, end).await else { return false };
                 at += step.len() as u64;
                 chain.feed(&step);
                 going = at >= end || drain(client, exchange, &mut chain, &mut out).await;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
     let root = Location {
         rules: rules(&block.rules, None, planner),
+        tries: block.tries.clone(),
         ..location("", &block.inherited, Content::Static, planner)
     };
     Server {
@@ -69,6 +70,7 @@ fn written(block: &LocationBlock, planner: &Planner<'_>) -> Location {
     let content = content(block, block.pass.as_ref(), planner);
     Location {
         rules: rules(&block.rules, Some(block), planner),
+        tries: block.tries.clone(),
         except: block.except.as_ref().map(|written| except(block, written, planner)),
         ..location(&block.name.text, &block.inherited, content, planner)
     }
@@ -148,7 +150,8 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
             replaced: files.root.alias.unwrap_or(0),
             prefix: planner.build.cx.prefix.clone(),
         },
-        index: files.index.clone(),
+        files: files.clone(),
+        tries: None,
         types: types(inherited, planner),
         keepalive_timeout: client.keepalive_timeout,
         keepalive_header: client.keepalive_header,
@@ -169,10 +172,6 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         tcp_nodelay: client.tcp_nodelay,
         chunked_transfer_encoding: client.chunked,
         reset_timedout_connection: client.reset_timedout,
-        etag: files.etag,
-        if_modified_since: files.if_modified_since,
-        max_ranges: files.max_ranges,
-        log_not_found: files.log_not_found,
         absolute_redirect: client.absolute_redirect,
         port_in_redirect: client.port_in_redirect,
         server_name_in_redirect: client.server_name_in_redirect,

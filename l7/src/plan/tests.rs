@@ -123,7 +123,7 @@ fn settings_are_inherited_and_lists_replaced() {
     assert_eq!(one.client_max_body_size, 3 << 20);
     assert_eq!(names(&one), ["X-A", "Host"]);
     assert_eq!(names(&two), ["Host", "Connection"]);
-    assert_eq!((one.index.len(), two.index.len()), (2, 1));
+    assert_eq!((one.files.index.len(), two.files.index.len()), (2, 1));
     assert_eq!(plan.groups.len(), 1, "one address is one group");
 }
 

@@ -1,6 +1,7 @@
 //! `root`, `alias`, `index`, `types` and what else files are served by.
 
 use crate::directives::{ALL, IF_LOCATION, LOCATION};
+use crate::disk::{Links, Which};
 use crate::plan::{Modified, Types};
 use crate::route::Kind;
 use crate::settings::LocationBlock;
@@ -8,7 +9,7 @@ use crate::variables::{self, Variable};
 use fairlead_conf::{Args, Block, Diagnostic, Directive, Given, Piece, Repeat, Template, Value};
 use std::sync::Arc;
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub root: Root,
     pub index: Vec<Template<Variable>>,
@@ -19,6 +20,14 @@ pub(crate) struct Settings {
     pub if_modified_since: Modified,
     pub max_ranges: Option<u64>,
     pub log_not_found: bool,
+    /// `disable_symlinks`; `None` follows them all.
+    pub links: Option<Links>,
+    pub sendfile: bool,
+    /// 0 is no limit.
+    pub sendfile_max_chunk: u64,
+    /// `aio`: the disk is waited for elsewhere, whatever sends the bytes.
+    pub aio: bool,
+    pub read_ahead: u64,
 }
 
 /// An extension in lower case, and its content type.
@@ -140,6 +149,65 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         doc: "Writes an error log line for each file that is not found.",
         set: |files, given| given.flag(0).map(|on| files.log_not_found = on),
     },
+    Row {
+        name: "sendfile",
+        contexts: ALL.or(IF_LOCATION),
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Sends files without copying them through the process, but for the first 64 KiB, which leave together \
+              with the head. Bodies that a filter changes are copied in any case.",
+        set: |files, given| given.flag(0).map(|on| files.sendfile = on),
+    },
+    Row {
+        name: "sendfile_max_chunk",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("2m"),
+        doc: "The most that one call of `sendfile` sends, so that no connection holds up the others; `0` and more than \
+              2m mean 2m.",
+        set: |files, given| given.size(0).map(|size| files.sendfile_max_chunk = size),
+    },
+    Row {
+        name: "aio",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "on | off | threads[=pool]"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "With `sendfile on`, has the disk asked on other threads for what is not in memory. Without `sendfile` that \
+              is so in any case. `on` and every pool are the same.",
+        set: |files, given| {
+            files.aio = match given.text(0) {
+                "off" => false,
+                "on" | "threads" => true,
+                text if text.strip_prefix("threads=").is_some_and(|pool| !pool.is_empty()) => true,
+                text => return Err(given.error(0, format!("invalid value \"{text}\""))),
+            };
+            Ok(())
+        },
+    },
+    Row {
+        name: "read_ahead",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("0"),
+        doc: "With any size but `0` the kernel is told that files of more than 128 KiB are read from end to end; how far \
+              it reads ahead is its own decision.",
+        set: |files, given| given.size(0).map(|size| files.read_ahead = size),
+    },
+    Row {
+        name: "disable_symlinks",
+        contexts: ALL,
+        args: Args::between(1, 2, &[Value::Text], "off | on | if_not_owner [from=part]"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Refuses with 403 paths that hold symbolic links (`on`), or links whose owner is not that of what they lead \
+              to (`if_not_owner`). What `from=` names at the beginning of a path may hold them: \
+              `disable_symlinks on from=$document_root;`.",
+        set: |files, given| links(given).map(|links| files.links = links),
+    },
 ];
 
 pub(crate) const ALIAS: &[Directive<LocationBlock>] = &[Directive {
@@ -189,6 +257,28 @@ fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
         *last = short.into();
     }
     Ok(path)
+}
+
+fn links(given: &Given<'_>) -> Result<Option<Links>, Diagnostic> {
+    let (mut which, mut from) = (None, None);
+    for (index, word) in given.words().iter().enumerate() {
+        match &*word.text {
+            "off" => which = Some(None),
+            "on" => which = Some(Some(Which::All)),
+            "if_not_owner" => which = Some(Some(Which::NotOwned)),
+            text if text.starts_with("from=") => {
+                from = Some(variables::compile(&word.tail("from=".len()), given.cx)?);
+            }
+            text => return Err(given.error(index, format!("invalid parameter \"{text}\""))),
+        }
+    }
+    match (which, from) {
+        (None, _) => {
+            Err(given.error(0, "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter"))
+        }
+        (Some(None), Some(_)) => Err(given.error(0, "duplicate parameters \"off\" and \"from=\"")),
+        (Some(which), from) => Ok(which.map(|which| Links { which, from })),
+    }
 }
 
 fn add_types(types: &mut Vec<Extension>, given: &Given<'_>) -> Result<(), Diagnostic> {

@@ -216,7 +216,7 @@ fn unknown_names_say_why() {
              REFERENCE.md lists what is built",
         ),
         ("multi_accept on;", "\"multi_accept\" directive is not allowed here | it is allowed in: events"),
-        ("sendfiel on;", "unknown directive \"sendfiel\" | did you mean \"sendfile\"?"),
+        ("tcp_nopuhs on;", "unknown directive \"tcp_nopuhs\" | did you mean \"tcp_nopush\"?"),
         ("nothing_like_it 1;", "unknown directive \"nothing_like_it\" | REFERENCE.md lists every directive"),
         (
             "gizp on;",
@@ -251,16 +251,16 @@ fn blocks_with_wrong_heads_are_still_looked_into() {
 
 #[test]
 fn directives_without_effect_are_checked_and_pass() {
-    assert_eq!(told("sendfile on; tcp_nopush off; aio threads=pool; directio 4m; server { sendfile off; }"), [""; 0]);
+    assert_eq!(told("tcp_nopush on; output_buffers 2 32k; directio 4m; server { tcp_nopush off; }"), [""; 0]);
     for (text, expected) in [
         (
-            "sendfile yes;",
-            "invalid value \"yes\" in \"sendfile\" directive, it must be \"on\" or \"off\" | write \"on\" or \"off\"",
+            "tcp_nopush yes;",
+            "invalid value \"yes\" in \"tcp_nopush\" directive, it must be \"on\" or \"off\" | write \"on\" or \"off\"",
         ),
-        ("sendfile on on;", "invalid number of arguments in \"sendfile\" directive | write: sendfile on | off;"),
+        ("tcp_nopush on on;", "invalid number of arguments in \"tcp_nopush\" directive | write: tcp_nopush on | off;"),
         (
-            "sendfile on; sendfile off;",
-            "\"sendfile\" directive is duplicate | it may be written once in a block: remove one of them",
+            "tcp_nopush on; tcp_nopush off;",
+            "\"tcp_nopush\" directive is duplicate | it may be written once in a block: remove one of them",
         ),
         ("types_hash_max_size 1k;", "\"types_hash_max_size\" directive invalid number | write a number from 1 on"),
         ("directio often;", "\"directio\" directive invalid value | write size or off"),

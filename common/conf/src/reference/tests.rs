@@ -88,7 +88,7 @@ fn parameters_and_blocks_are_shown() {
 fn names_without_a_page_are_explained_too() {
     assert!(explain("include").contains("  Context:  any\n"));
     assert!(explain("gzip").ends_with("Known to nginx, but not built in fairlead yet.\n"));
-    assert!(explain("sendfile").contains("Accepted, no effect: "));
+    assert!(explain("tcp_nopush").contains("Accepted, no effect: "));
     assert_eq!(explain("upstraem"), "unknown directive \"upstraem\": did you mean \"upstream\"?\n");
     assert_eq!(catalog().explain("nothing_like_it"), None);
 }
@@ -101,10 +101,10 @@ fn the_reference_puts_every_directive_in_one_list() {
         (at("\n## upstream\n"), at("\n## Accepted, no effect\n"), at("\n## Known to nginx, not built"));
     assert!(at("\n## language\n") < built && built < accepted && accepted < missing);
     assert!(text[built..accepted].contains("### limit_conn_status\n"));
-    assert!(text[accepted..missing].contains("| sendfile | on \\| off | http, server, location, if in location |"));
+    assert!(text[accepted..missing].contains("| tcp_nopush | on \\| off | http, server, location |"));
     let missing = &text[missing..];
     assert!(missing.contains("gzip_static"));
-    assert!(!missing.contains("sendfile,") && !missing.contains(" include"));
+    assert!(!missing.contains("tcp_nopush,") && !missing.contains(" include"));
     // Built for http only, so that of `stream` is still missing.
     let row = |module: &str| missing.lines().find(|line| line.starts_with(&format!("| {module} |"))).unwrap();
     assert!(!row("http_upstream").contains("| upstream,") && !row("http_upstream").contains(" server,"));

@@ -1,0 +1,74 @@
+//! Reads files without making the worker wait: what is in the kernel's memory is read at once, the
+//! rest on the runtime's blocking threads.
+
+use super::Descriptor;
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use std::io::{self, IoSliceMut};
+
+/// What could be read at once.
+pub(crate) enum Now {
+    /// So many bytes; none is the end of the file.
+    Read(usize),
+    /// The disk has to be asked.
+    Waits,
+}
+
+/// Reads what is in memory of the bytes from `at` on.
+pub(crate) fn now(file: &Descriptor, at: u64, buffer: &mut [u8]) -> io::Result<Now> {
+    loop {
+        return match preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT) {
+            Ok(count) => Ok(Now::Read(count)),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => Ok(Now::Waits),
+            // Not every file system can tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Now::Read(pread(file, buffer, at)?)),
+            Err(failure) => Err(failure.into()),
+        };
+    }
+}
+
+/// Most of one read.
+const STEP: usize = 128 << 10;
+
+/// Reads on from `at`, at most up to `end`; nothing is the end of the file.
+pub(crate) async fn read(file: &Descriptor, at: u64, end: u64) -> io::Result<Vec<u8>> {
+    let want = STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(STEP));
+    let mut step = vec![0; want];
+    match now(file, at, &mut step)? {
+        Now::Read(count) => step.truncate(count),
+        Now::Waits => {
+            let file = file.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let count = pread(&*file, &mut step[..], at)?;
+                step.truncate(count);
+                io::Result::Ok(step)
+            });
+            step = read.await.map_err(io::Error::other)??;
+        }
+    }
+    Ok(step)
+}
+
+/// Brings bytes of a file into the kernel's memory before they are sent from there; false when they
+/// cannot be read.
+pub(crate) async fn bring(file: &Descriptor, at: u64, count: usize) -> bool {
+    let last = at.saturating_add(count as u64).saturating_sub(1);
+    let mut byte = [0];
+    let here = [at, last].into_iter().all(|at| matches!(now(file, at, &mut byte), Ok(Now::Read(_))));
+    if here {
+        return true;
+    }
+    let file = file.clone();
+    let brought = tokio::task::spawn_blocking(move || {
+        let (mut step, mut at) = (vec![0; STEP], at);
+        while at <= last {
+            match pread(&*file, &mut step[..], at) {
+                Ok(0) => return true,
+                Ok(read) => at += read as u64,
+                Err(_) => return false,
+            }
+        }
+        true
+    });
+    brought.await.unwrap_or(false)
+}
