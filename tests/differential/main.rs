@@ -20,6 +20,7 @@ mod proxy;
 mod recorder;
 mod request_variables;
 mod rewrite;
+mod smuggling;
 mod stream;
 mod texts;
 mod transcript;

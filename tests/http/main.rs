@@ -40,6 +40,7 @@ mod rewrite_set;
 mod secure_link;
 mod server_names;
 mod smuggling;
+mod smuggling_setup;
 mod static_files;
 mod sticky;
 mod sub_filter;

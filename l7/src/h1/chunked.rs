@@ -23,6 +23,7 @@ enum State {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -107,7 +108,13 @@ impl Chunked {
             (State::TrailerStart, b'\r') => State::EndLf,
             (State::TrailerStart, b' ' | b'\t' | b':') => return Err(ChunkError),
             (State::Trailer, b'\r') => State::TrailerLf,
-            (State::TrailerStart | State::Trailer, _) => {
+            (State::TrailerName, b':') => State::Trailer,
+            (State::TrailerName, b'\r' | b' ' | b'\t') => return Err(ChunkError),
+            (State::TrailerStart | State::TrailerName, _) => {
+                self.count(byte)?;
+                State::TrailerName
+            }
+            (State::Trailer, _) => {
                 self.count(byte)?;
                 State::Trailer
             }
@@ -189,6 +196,9 @@ mod tests {
             "5;a\0\r\n",
             "0\r\n folded\r\n\r\n",
             "0\r\nX: y\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
             " 5\r\n",
         ] {
             assert_eq!(decode(bytes.as_bytes(), 1 << 20), Err(ChunkError), "{bytes:?}");

@@ -38,6 +38,13 @@ pub enum Known {
     Location,
     SetCookie,
     XAccel,
+    IfMatch,
+    IfNoneMatch,
+    IfModifiedSince,
+    IfUnmodifiedSince,
+    IfRange,
+    ContentRange,
+    Authorization,
 }
 
 impl Known {
@@ -54,14 +61,21 @@ impl Known {
             7 if is("upgrade") => Known::Upgrade,
             7 if is("trailer") => Known::Trailer,
             8 if is("location") => Known::Location,
+            8 if is("if-match") => Known::IfMatch,
+            8 if is("if-range") => Known::IfRange,
             10 if is("connection") => Known::Connection,
             10 if is("keep-alive") => Known::KeepAlive,
             10 if is("set-cookie") => Known::SetCookie,
             12 if is("content-type") => Known::ContentType,
             13 if is("last-modified") => Known::LastModified,
+            13 if is("if-none-match") => Known::IfNoneMatch,
+            13 if is("authorization") => Known::Authorization,
+            13 if is("content-range") => Known::ContentRange,
             14 if is("content-length") => Known::ContentLength,
             16 if is("proxy-connection") => Known::ProxyConnection,
             17 if is("transfer-encoding") => Known::TransferEncoding,
+            17 if is("if-modified-since") => Known::IfModifiedSince,
+            19 if is("if-unmodified-since") => Known::IfUnmodifiedSince,
             _ => Known::Other,
         };
         match candidate {

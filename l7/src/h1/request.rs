@@ -377,7 +377,21 @@ struct Facts {
     upgrade_option: bool,
     upgrade_field: bool,
     expects_continue: bool,
+    /// Those of [`ONCE`] that have come.
+    come: u16,
 }
+
+/// What a server that looks at the first and one that looks at the last would read differently.
+const ONCE: [(Known, &str); 8] = [
+    (Known::Expect, "client sent duplicate header line: \"Expect\""),
+    (Known::Authorization, "client sent duplicate header line: \"Authorization\""),
+    (Known::IfMatch, "client sent duplicate header line: \"If-Match\""),
+    (Known::IfNoneMatch, "client sent duplicate header line: \"If-None-Match\""),
+    (Known::IfModifiedSince, "client sent duplicate header line: \"If-Modified-Since\""),
+    (Known::IfUnmodifiedSince, "client sent duplicate header line: \"If-Unmodified-Since\""),
+    (Known::IfRange, "client sent duplicate header line: \"If-Range\""),
+    (Known::ContentRange, "client sent duplicate header line: \"Content-Range\""),
+];
 
 impl Facts {
     fn gather(request: &Request) -> Result<Facts, BadRequest> {
@@ -389,6 +403,7 @@ impl Facts {
     }
 
     fn add(&mut self, known: Known, value: &[u8]) -> Result<(), BadRequest> {
+        self.once(known)?;
         match known {
             Known::Host => {
                 self.hosts += 1;
@@ -420,6 +435,15 @@ impl Facts {
             Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
             _ => {}
         }
+        Ok(())
+    }
+
+    fn once(&mut self, known: Known) -> Result<(), BadRequest> {
+        let Some(at) = ONCE.iter().position(|(once, _)| *once == known) else { return Ok(()) };
+        if self.come & 1 << at != 0 {
+            return Err(bad(ONCE.get(at).map_or("", |(_, reason)| reason)));
+        }
+        self.come |= 1 << at;
         Ok(())
     }
 }

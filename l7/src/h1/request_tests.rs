@@ -69,6 +69,12 @@ fn refuses_what_smuggles() {
     assert_eq!(get("NoColon"), 400);
     assert_eq!(get(": no name"), 400);
     assert_eq!(get("Host: b"), 400);
+    for name in ["Expect", "Authorization", "If-Match", "if-none-match", "If-Modified-Since"] {
+        assert_eq!(get(&format!("{name}: a\r\n{name}: a")), 400, "{name}");
+    }
+    for name in ["If-Unmodified-Since", "If-Range", "content-range"] {
+        assert_eq!(get(&format!("{name}: a\r\n{name}: b")), 400, "{name}");
+    }
     assert_eq!(status("GET / HTTP/1.1\nHost: a\n\n"), 400);
     assert_eq!(status("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
     assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400);

@@ -47,7 +47,9 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
 
 /// Copies of the fields with such names.
 fn fields(exchange: &Exchange, head: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<(Box<[u8]>, Vec<u8>)> {
-    let known = |known| matches!(known, Known::Other | Known::XAccel | Known::ContentType | Known::SetCookie);
+    let known = |known| {
+        matches!(known, Known::Other | Known::XAccel | Known::ContentType | Known::SetCookie | Known::ContentRange)
+    };
     let named = exchange.response.headers.iter().filter(|header| known(header.known));
     named
         .map(|header| (header.name.of(head), header.value.of(head)))

@@ -58,6 +58,16 @@ pub(super) fn push_head(
     uri
 }
 
+/// Whether the rest of the path would lead out of the folder that `proxy_pass` names: with
+/// `location /i { proxy_pass http://peer/data/; }` the path `/i../x` asks for `/data/../x`.
+pub(super) fn climbs(exchange: &Exchange, proxy: &Proxy) -> bool {
+    if proxy.uri.is_none() || exchange.whole_uri || exchange.location.name.ends_with('/') {
+        return false;
+    }
+    let rest = exchange.uri.get(exchange.location.name.len()..).unwrap_or_default();
+    rest == b".." || rest.starts_with(b"../")
+}
+
 fn says_length(name: &str) -> bool {
     matches!(name.len(), 14 | 17)
         && (name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"))

@@ -30,6 +30,11 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         exchange.log(Level::Error, format_args!("{message}"));
         return Ended::Reply(exchange.refuse(502));
     }
+    if request::climbs(exchange, proxy) {
+        let path = exchange.uri.escape_ascii();
+        exchange.log(Level::Error, format_args!("\"{path}\" leads out of the URI of \"proxy_pass\""));
+        return Ended::Reply(exchange.refuse(404));
+    }
     let destination = match target::find(exchange, proxy).await {
         Ok(destination) => destination,
         Err(status) => return Ended::Reply(exchange.refuse(status)),

@@ -5,7 +5,7 @@ use fairlead_l7::fuzzing::host;
 use fairlead_l7::h1::{Chunked, Event, Framing, Limits, Progress, Request, RequestBody, Response, push_chunk_size};
 use fairlead_l7::uri::normalize;
 
-use super::strict::{StrictRequest, chunks};
+use super::strict::{NotStrict, StrictRequest, chunks};
 
 /// Sizes of the pieces in which bytes arrive; the last one goes on for ever.
 fn pieces(data: &[u8]) -> [Vec<usize>; 3] {
@@ -222,11 +222,11 @@ pub fn chunked(data: &[u8]) {
         }
         written.extend_from_slice(b"0\r\n\r\n");
         assert_eq!(chunks(&written, 0), Ok((body.clone(), written.len())));
-        assert!(*end <= data.len());
-    }
-    // Trailers that are no fields we only count; what the strict reader takes is the same for us.
-    if let (Ok(strict), Some(ours)) = (chunks(data, 0), &ours) {
-        assert_eq!(strict, *ours);
+        // Names of trailers may be odder than a strict reader has them: they go nowhere.
+        match chunks(&data[..*end], 0) {
+            Err(NotStrict::Broken("name of a field is no token")) => {}
+            strict => assert_eq!(strict.as_ref(), Ok(&(body.clone(), *end))),
+        }
     }
     if let (Ok((body, end)), None) = (chunks(data, 0), &ours) {
         let overhead = end - body.len();

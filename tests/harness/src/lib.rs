@@ -9,6 +9,7 @@ pub mod client;
 pub mod client_hello;
 pub mod directory;
 pub mod dns_server;
+pub mod hostile;
 pub mod http_peer;
 pub mod load;
 pub mod ports;
