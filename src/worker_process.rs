@@ -387,6 +387,9 @@ impl Worker {
         if let Some(stream) = &generation.stream {
             generation.error_log.write(Level::Notice, 0, format_args!("{}", stream.totals()));
         }
+        if let Some(http) = &generation.http {
+            generation.error_log.write(Level::Notice, 0, format_args!("{}", http.totals()));
+        }
     }
 
     fn stop(&mut self) {

@@ -1,6 +1,7 @@
 //! The accept loop of one listening socket on one worker.
 
 use crate::connection::{self, Arrival};
+use crate::stats;
 use crate::worker::Worker;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Acceptor, Address, ListenerKey, Stream, spawn};
@@ -42,6 +43,7 @@ fn admit(stream: Stream, client: Address, key: &Rc<ListenerKey>, current: &Rc<Cu
             spawn(connection::serve(stream, arrival, key.clone(), current.clone(), ticket));
         }
         None => {
+            stats::turned_away();
             log(current, key, Level::Alert, format_args!("worker_connections are not enough"));
         }
     }

@@ -2,6 +2,7 @@
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
 use crate::disk::Descriptor;
+use crate::stats::Counted;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Deadline, Push, Stream};
 use fairlead_core::worker::Ticket;
@@ -21,6 +22,7 @@ pub(crate) struct Client {
     muted: bool,
     /// What is sent of the present response goes no faster than this.
     pub throttle: Option<Box<Throttle>>,
+    pub counted: Counted,
 }
 
 /// Up to this many bytes a copy and one plain send cost less than a vectored send.
@@ -37,6 +39,7 @@ impl Client {
             sent: 0,
             muted: false,
             throttle: None,
+            counted: Counted::new(),
         }
     }
 

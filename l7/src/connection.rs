@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::exchange::{After, Connection, Exchange, Memory};
 use crate::h1::{BadRequest, Limits, Progress, Request};
 use crate::plan::{Lingering, Location, VirtualServers};
+use crate::stats::Doing;
 use crate::worker::Worker;
 use fairlead_core::clock::tick;
 use fairlead_core::log::Level;
@@ -230,6 +231,7 @@ impl Place {
             let mut exchange =
                 Exchange::new(self.worker.clone(), self.connection.clone(), &self.servers, *requests, memory);
             let after = self.one(client, &mut exchange).await;
+            client.counted.now(Doing::Waiting);
             let keepalive = exchange.location.keepalive_timeout;
             let location = (after == After::Linger).then(|| exchange.location.clone());
             memory = exchange.into_memory();
@@ -266,10 +268,14 @@ impl Place {
     }
 
     async fn one(&self, client: &mut Client, exchange: &mut Exchange) -> After {
+        client.counted.now(Doing::Reading);
         client.deadline.set(self.servers.default.client_header_timeout);
         let limits = self.servers.default.limits;
         match read_head(client, &mut exchange.request, &limits, &self.worker).await {
-            Ok(()) => exchange.run(client, &self.servers).await,
+            Ok(()) => {
+                client.counted.now(Doing::Writing);
+                exchange.run(client, &self.servers).await
+            }
             Err(NoHead::Bad(bad)) => exchange.run_refused(client, &self.servers, bad).await,
             Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
             Err(NoHead::Gone) => {

@@ -16,6 +16,7 @@ use crate::route::{Found, Level, Name, Names};
 use crate::settings::files;
 use crate::temp_file::TempFolder;
 use crate::throttle::Bytes;
+use crate::totals::Totals;
 use crate::variables::custom::Customs;
 use crate::variables::referer::Referers;
 use crate::variables::secure_link;
@@ -59,6 +60,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plane's counters now.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self)
+    }
+
     /// Reads an `http` block. Problems go to `build.cx`; a plan comes back only without errors.
     /// `error_logs` is what main says; `previous` gives its peers' states.
     pub fn build(

@@ -1,0 +1,31 @@
+//! The http plane's counters as one line, which the worker process writes to the error log when it
+//! ends. Those that count what goes on are zero then, unless connections were cut off.
+
+use crate::plan::Plan;
+use crate::stats::Stats;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+pub struct Totals {
+    stats: Stats,
+    /// Peers' requests in progress.
+    leases: u64,
+}
+
+impl Totals {
+    pub(crate) fn of(plan: &Plan) -> Totals {
+        let groups = plan.groups.iter().map(|group| group.current());
+        let leases = groups.map(|group| -> u64 {
+            group.peers.iter().map(|peer| u64::from(peer.state.active.load(Ordering::Relaxed))).sum()
+        });
+        Totals { stats: Stats::now(), leases: leases.sum() }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats { accepted, handled, requests, reading, writing, waiting } = self.stats;
+        write!(f, "http totals: accepted={accepted} handled={handled} requests={requests} ")?;
+        write!(f, "reading={reading} writing={writing} waiting={waiting} leases={}", self.leases)
+    }
+}
