@@ -2,11 +2,13 @@
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
 use crate::disk::Descriptor;
+use crate::filter::{Broken, Tail};
 use crate::stats::Counted;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Deadline, Push, Stream};
-use fairlead_core::worker::Ticket;
+use fairlead_core::worker::{self, Ticket};
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 pub(crate) struct Client {
@@ -23,6 +25,25 @@ pub(crate) struct Client {
     /// What is sent of the present response goes no faster than this.
     pub throttle: Option<Box<Throttle>>,
     pub counted: Counted,
+    /// What is sent is part of another response.
+    through: Option<Box<Through>>,
+    /// Nobody is at the other end, and nobody is waited for.
+    alone: bool,
+}
+
+struct Through {
+    tail: Box<Tail>,
+    /// Bytes of a head, which is no part of it.
+    head: usize,
+}
+
+impl Through {
+    fn put(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+        let left_out = self.head.min(part.len());
+        self.head -= left_out;
+        let part = part.get(left_out..).unwrap_or_default();
+        self.tail.put(part, out).map_err(|Broken(why)| why)
+    }
 }
 
 /// Up to this many bytes a copy and one plain send cost less than a vectored send.
@@ -30,6 +51,10 @@ const FLAT: usize = 16 << 10;
 
 impl Client {
     pub fn new(stream: Stream, ticket: Ticket) -> Client {
+        Client::counted_as(stream, ticket, Counted::new())
+    }
+
+    fn counted_as(stream: Stream, ticket: Ticket, counted: Counted) -> Client {
         Client {
             stream,
             deadline: Deadline::default(),
@@ -39,7 +64,44 @@ impl Client {
             sent: 0,
             muted: false,
             throttle: None,
-            counted: Counted::new(),
+            counted,
+            through: None,
+            alone: false,
+        }
+    }
+
+    /// For a request that nobody waits for: it hears nothing.
+    ///
+    /// # Errors
+    /// Those of `socket`; and there may be no place for it.
+    pub fn alone(context: &Rc<worker::Context>) -> io::Result<Client> {
+        let ticket = context.admit().ok_or(io::ErrorKind::QuotaExceeded)?;
+        Ok(Client { muted: true, alone: true, ..Client::counted_as(Stream::alone()?, ticket, Counted::none()) })
+    }
+
+    /// The client may leave, and that is to be noticed.
+    pub fn may_leave(&self) -> bool {
+        !self.alone
+    }
+
+    /// What is sent from now on becomes part of a response that goes through this, heads left out.
+    pub fn lend(&mut self, tail: Box<Tail>) {
+        self.through = Some(Box::new(Through { tail, head: 0 }));
+    }
+
+    /// What is sent is part of another response: nothing goes by it.
+    pub fn is_lent(&self) -> bool {
+        self.through.is_some()
+    }
+
+    pub fn take_back(&mut self) -> Box<Tail> {
+        self.through.take().map(|through| through.tail).unwrap_or_default()
+    }
+
+    /// The next bytes are a head.
+    pub fn leave_out(&mut self, head: usize) {
+        if let Some(through) = &mut self.through {
+            through.head = head;
         }
     }
 
@@ -62,6 +124,13 @@ impl Client {
     pub fn send_as(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4], push: Push) -> io::Result<()> {
         if self.muted {
             return Ok(());
+        }
+        if let Some(mut through) = self.through.take() {
+            let mut out = Vec::new();
+            let put = parts.into_iter().try_for_each(|part| through.put(part, &mut out));
+            let sent = put.map_err(io::Error::other).and_then(|()| self.send(cx, [&out, b"", b"", b""]));
+            self.through = Some(through);
+            return sent;
         }
         if !self.is_flushed() || self.throttle.is_some() {
             self.keep(parts, 0);

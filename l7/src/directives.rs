@@ -104,6 +104,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(proxy::settings::ANSWERS, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::COOKIES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(rewrite::SETTINGS, |scope| &mut scope.inherited().rewrite)
+        .with(phase::MIRROR, |scope| &mut scope.inherited().mirror)
         .with(settings::errors::DIRECTIVES, |scope| &mut scope.inherited().errors)
 }
 
@@ -141,6 +142,7 @@ pub fn pages() -> Vec<Page> {
         file_cache_pages(),
         variable_pages(),
         phase::pages(),
+        pages_of(phase::MIRROR, "http mirror"),
         pages_of(referer::DIRECTIVES, "http referer"),
         pages_of(secure_link::DIRECTIVES, "http secure link"),
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),

@@ -7,7 +7,7 @@ use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
 use crate::content::{self, RealRoot, Served, Tried, error_page};
-use crate::filter::UserIds;
+use crate::filter::{Slices, UserIds};
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::phase::{self, Passed, Stop};
@@ -66,6 +66,8 @@ pub struct Exchange {
     pub(crate) values: Values,
     /// What is known of its way through the phases.
     pub(crate) passed: Passed,
+    /// Where a sliced response is.
+    pub(crate) slices: RefCell<Option<Box<Slices>>>,
     /// `$uid_got` and `$uid_set`, once they are known.
     pub(crate) uid: UserIds,
     /// Of a subrequest: what it keeps of the request behind it.
@@ -274,6 +276,7 @@ impl Exchange {
             captures: RefCell::default(),
             values,
             passed: Passed::default(),
+            slices: RefCell::default(),
             uid: UserIds::default(),
             behind: None,
             status: 0,
@@ -352,6 +355,43 @@ impl Exchange {
             started: self.started,
             id: self.id.clone(),
             pipelined: self.pipelined,
+            ..Exchange::at(self.worker.clone(), self.connection.clone(), (self.requests, place), memory)
+        }
+    }
+
+    /// The same request once more where it is, for the next slice of its response.
+    pub(crate) fn slice(&mut self) -> Exchange {
+        let (uri, args) = (std::mem::take(&mut self.uri), self.made_args.clone());
+        let asked = self.subrequest(&uri, args.as_deref());
+        self.uri = uri;
+        Exchange {
+            args: self.args,
+            moved: self.moved,
+            internal: self.internal,
+            whole_uri: self.whole_uri,
+            captures: self.captures.clone(),
+            slices: std::mem::take(&mut self.slices),
+            taken: self.taken.clone(),
+            ..asked
+        }
+    }
+
+    /// A request of this one's own that is answered by itself, whatever becomes of this one.
+    pub(crate) fn mirror(&self, uri: &str) -> Exchange {
+        let mut request = self.request.clone();
+        request.leave_body();
+        let memory = Memory { request, uri: uri.as_bytes().to_vec(), host: self.host.clone(), ..Memory::default() };
+        let place = (self.server.clone(), self.location.clone());
+        Exchange {
+            values: self.values.copy(),
+            behind: Some(Behind { method: self.request.method_bytes().into(), charset: None }),
+            made_args: self.query().map(<[u8]>::to_vec),
+            moved: true,
+            internal: true,
+            started: self.started,
+            id: self.id.clone(),
+            pipelined: self.pipelined,
+            taken: self.taken.clone().or_else(|| Some(Rc::new(self.without_body()))),
             ..Exchange::at(self.worker.clone(), self.connection.clone(), (self.requests, place), memory)
         }
     }
@@ -559,6 +599,11 @@ impl Exchange {
                 Tried::Status(status) => return Ended::Reply(self.refuse(status)),
                 Tried::Elsewhere(to) => return Ended::Inside(to),
             }
+        }
+        if let Some(mirror) = location.mirror.as_ref().filter(|_| !self.is_subrequest())
+            && let Err(ended) = Box::pin(mirror.send(client, self)).await
+        {
+            return ended;
         }
         match &location.content {
             Content::Static => match content::serve(self) {

@@ -201,6 +201,8 @@ pub struct Location {
     pub lingering_time: Duration,
     pub lingering_timeout: Duration,
     pub server_tokens: bool,
+    /// Subrequests have lines in the access log.
+    pub log_subrequest: bool,
     pub tcp_nodelay: bool,
     pub chunked_transfer_encoding: bool,
     pub reset_timedout_connection: bool,
@@ -214,6 +216,8 @@ pub struct Location {
     pub(crate) filters: Option<Arc<filter::Settings>>,
     /// What those who want its content have to pass.
     pub(crate) gates: Option<Arc<Gates>>,
+    /// Who gets a copy of its requests.
+    pub(crate) mirror: Option<Arc<phase::Mirror>>,
     pub(crate) referers: Option<Referers>,
     pub(crate) secure_link: secure_link::Settings,
     pub error_pages: Arc<Vec<ErrorPage>>,

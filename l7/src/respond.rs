@@ -52,6 +52,7 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     let chain = if client.is_muted() { None } else { filter::apply(exchange, true, &mut keep) };
     let last = last_push(exchange, keep);
     throttle::begin(client, exchange);
+    client.leave_out(exchange.sent_head.len());
     let sent = match chain {
         Some(chain) => filter::send(client, exchange, chain, reply.body).await,
         None => send_plain(client, exchange, reply.body, last).await,

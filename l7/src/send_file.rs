@@ -34,7 +34,7 @@ pub(crate) async fn send_file(
 ) -> bool {
     let (mut head, mut at) = (head, start);
     while at < end || !head.is_empty() {
-        if head.is_empty() && exchange.location.files.sendfile && client.throttle.is_none() {
+        if head.is_empty() && exchange.location.files.sendfile && client.throttle.is_none() && !client.is_lent() {
             return pass(client, exchange, (file, at, end)).await;
         }
         let piece = poll_fn(|cx| Poll::Ready(piece(cx, client, exchange, (head, last), (file, at, end)))).await;

@@ -64,6 +64,7 @@ pub(crate) struct Inherited {
     pub filters: Arc<filter::Settings>,
     pub rewrite: rewrite::Settings,
     pub phase: Arc<phase::Settings>,
+    pub mirror: phase::MirrorSettings,
     pub referers: referer::Settings,
     pub secure_link: secure_link::Settings,
     pub errors: errors::Settings,

@@ -18,9 +18,9 @@ pub(crate) enum Doing {
     Writing,
 }
 
-/// A connection while it is counted: dropped, it is open no more.
+/// A connection while it is counted: dropped, it is open no more. `None` is not counted.
 #[derive(Debug)]
-pub(crate) struct Counted(Doing);
+pub(crate) struct Counted(Option<Doing>);
 
 /// Sums over all threads, those that ended too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,11 +93,19 @@ impl Counted {
             add(&numbers.handled, 1);
             add(numbers.doing(Doing::Waiting), 1);
         });
-        Counted(Doing::Waiting)
+        Counted(Some(Doing::Waiting))
+    }
+
+    /// No connection of a client.
+    pub fn none() -> Counted {
+        Counted(None)
     }
 
     pub fn now(&mut self, doing: Doing) {
-        let before = std::mem::replace(&mut self.0, doing);
+        let Some(before) = self.0.replace(doing) else {
+            self.0 = None;
+            return;
+        };
         count(|numbers| {
             if doing == Doing::Reading {
                 add(&numbers.requests, 1);
@@ -112,7 +120,9 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        count(|numbers| add(numbers.doing(self.0), u64::MAX));
+        if let Some(doing) = self.0 {
+            count(|numbers| add(numbers.doing(doing), u64::MAX));
+        }
     }
 }
 

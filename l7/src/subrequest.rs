@@ -1,10 +1,13 @@
 //! A request that a request makes: it finds its location and is answered like
-//! any other, but its answer goes nowhere; whoever asked looks at the status and
-//! the header of what would have been sent.
+//! any other, but its answer goes nowhere, or becomes part of another one; whoever
+//! asked looks at the status and the header of what would have been sent.
 //!
 //! It is a GET without a body, with the header of the request behind it, shares
-//! that request's variables, and has no line in the access log.
+//! that request's variables, and has no line in the access log unless
+//! `log_subrequest` asks for one. A copy that `mirror` makes keeps its method and
+//! may have a body.
 
+use crate::access_log;
 use crate::client::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::respond;
@@ -25,17 +28,37 @@ pub(crate) fn run<'a>(
     uri: &[u8],
     args: Option<&[u8]>,
 ) -> Pin<Box<dyn Future<Output = Box<Exchange>> + 'a>> {
-    let mut asked = Box::new(exchange.subrequest(uri, args));
-    // In a box: a subrequest's own phases are those of a request.
+    let asked = Box::new(exchange.subrequest(uri, args));
     Box::pin(async move {
         let was = client.mute(true);
+        let asked = answer(client, asked).await;
+        client.mute(was);
+        asked
+    })
+}
+
+/// Answers a subrequest to where its client leads at present; it is `completed` if all of it went there.
+pub(crate) fn answer<'a>(
+    client: &'a mut Client,
+    mut asked: Box<Exchange>,
+) -> Pin<Box<dyn Future<Output = Box<Exchange>> + 'a>> {
+    // In a box: a subrequest's own phases are those of a request.
+    Box::pin(async move {
         let ended = asked.serve(client).await;
         if let Ended::Reply(reply) = ended {
             respond::send(client, &mut asked, reply).await;
         }
-        client.mute(was);
+        if asked.location.log_subrequest {
+            access_log::write(&asked);
+        }
         asked
     })
+}
+
+/// Answers a copy of a request that nobody waits for.
+pub(crate) async fn aside(mut client: Client, copy: Box<Exchange>) {
+    let mut copy = answer(&mut client, copy).await;
+    copy.passed.leave();
 }
 
 /// The request behind it goes on with the variables they share.

@@ -64,7 +64,8 @@ pub(crate) struct Throttle {
 
 /// From here on the client gets the response of this exchange at its rate.
 pub(crate) fn begin(client: &mut Client, exchange: &mut Exchange) {
-    if client.is_muted() {
+    // What a subrequest puts in goes at the rate of the response it is put into.
+    if client.is_muted() || exchange.is_subrequest() {
         return;
     }
     let rate = exchange.limit_rate.unwrap_or_else(|| exchange.location.limit_rate.of(exchange));

@@ -11,6 +11,7 @@ pub(crate) mod referer;
 mod request;
 mod request_id;
 pub(crate) mod secure_link;
+mod slice;
 mod upstream;
 mod userid;
 
@@ -51,8 +52,8 @@ pub enum Variable {
 }
 
 /// The tables, in the order they are documented in.
-const TABLES: [&[Row]; 6] =
-    [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS, userid::ROWS];
+const TABLES: [&[Row]; 7] =
+    [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS, userid::ROWS, slice::ROWS];
 
 /// Longer prefixes first: `sent_http_` is no `http_`.
 const PREFIXES: &[PrefixRow] = fields::PREFIXES;
@@ -70,7 +71,6 @@ const NOT_BUILT: &[&str] = &[
     "msie",
     "http2",
     "http3",
-    "slice_range",
     "fastcgi_script_name",
     "fastcgi_path_info",
 ];

@@ -7,6 +7,7 @@
 
 mod access;
 mod answers;
+mod around;
 mod differences;
 mod files;
 mod files_try;

@@ -1,6 +1,7 @@
 //! One configuration served twice: by nginx and by fairlead, in front of the same peer and the
 //! same files. A case is sent to both; what came back and what the peer got must agree.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -50,6 +51,9 @@ pub struct Pair {
     ours: &'static str,
     fairlead: Proxy,
     _files: Directory,
+    /// How many requests the peer gets for one of a client's that may come in any order; 0 where their
+    /// order counts, and they are there with the answer.
+    at_peer: Cell<usize>,
 }
 
 impl Pair {
@@ -71,7 +75,16 @@ impl Pair {
         let setup = Setup::new(env!("CARGO_BIN_EXE_fairlead"));
         let ours = if setup.is_nginx() { "nginx" } else { "fairlead" };
         let fairlead = prepare(setup);
-        Pair { configuration, recorder, nginx, ours, fairlead, _files: files }
+        Pair { configuration, recorder, nginx, ours, fairlead, _files: files, at_peer: Cell::new(0) }
+    }
+
+    /// The same as [`Pair::compare`] where each request becomes so many at the peer, some of which
+    /// nobody waits for.
+    #[track_caller]
+    pub fn compare_at_peer(&self, cases: &[Case], requests: usize) {
+        self.at_peer.set(requests);
+        self.compare(cases);
+        self.at_peer.set(0);
     }
 
     /// Send every case to both; panic with every difference that is not listed, and with every
@@ -137,7 +150,15 @@ impl Pair {
             Ok(bytes) => transcript(&side, &bytes, head),
             Err((error, bytes)) => format!("{}{error}\n", transcript(&side, &bytes, head)),
         };
-        for request in self.recorder.take() {
+        let wanted = self.at_peer.get();
+        if wanted > 0 {
+            eventually(&format!("{wanted} requests at the peer for {}", case.name), || self.recorder.count() >= wanted);
+        }
+        let mut requests = self.recorder.take();
+        if wanted > 0 {
+            requests.sort();
+        }
+        for request in requests {
             let _ = writeln!(text, "peer: {}", show(&side, &request));
         }
         text

@@ -45,6 +45,11 @@ impl Recorder {
         self.peer.address()
     }
 
+    /// How many requests came since they were taken.
+    pub fn count(&self) -> usize {
+        self.requests.lock().expect("not poisoned").len()
+    }
+
     /// The requests since the last call.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.requests.lock().expect("not poisoned"))

@@ -96,7 +96,8 @@ fn file_reply(exchange: &Exchange, file: Descriptor, about: About, compressed: b
     let tag = location.files.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
     let validators = Validators { modified: about.modified, etag: tag.as_deref() };
     // Conditions and ranges are about the answer 200.
-    let usual = exchange.answer_status.is_none_or(|status| status == 200);
+    // What becomes part of another response is all of the file.
+    let usual = !exchange.is_subrequest() && exchange.answer_status.is_none_or(|status| status == 200);
     let verdict = match usual {
         true => judge(&exchange.request, validators, location.files.if_modified_since),
         false => Verdict::Send,

@@ -19,7 +19,7 @@ pub(crate) struct Broken(pub &'static str);
 
 /// What follows a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Not,
     /// Nothing for now: the client should have all there is.
     Flush,
@@ -29,22 +29,68 @@ pub(super) enum End {
 pub(super) enum Step {
     Sub(Sub),
     Charset(Recode),
-    Gzip(Gzip),
 }
 
 impl Step {
-    fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
+    fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) {
         match self {
-            Step::Sub(sub) => {
-                sub.write(bytes, end, out);
-                Ok(())
-            }
-            Step::Charset(recode) => {
-                recode.write(bytes, out);
-                Ok(())
-            }
-            Step::Gzip(gzip) => gzip.write(bytes, end, out),
+            Step::Sub(sub) => sub.write(bytes, end, out),
+            Step::Charset(recode) => recode.write(bytes, out),
         }
+    }
+}
+
+/// Where all that is part of a response comes through: its own body, and what subrequests put in
+/// front of it and behind it.
+#[derive(Default)]
+pub(crate) struct Tail {
+    gzip: Option<Gzip>,
+    chunked: bool,
+    spare: Vec<u8>,
+}
+
+impl Tail {
+    /// A piece in the client's framing, appended to `out`.
+    pub fn write(&mut self, piece: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let piece = match &mut self.gzip {
+            None => piece,
+            Some(gzip) => {
+                self.spare.clear();
+                gzip.write(piece, end, &mut self.spare)?;
+                &self.spare
+            }
+        };
+        if self.chunked && !piece.is_empty() {
+            push_chunk_size(piece.len(), out);
+            out.extend_from_slice(piece);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    /// The same in the middle of a response.
+    pub fn put(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        if piece.is_empty() { Ok(()) } else { self.write(piece, End::Not, out) }
+    }
+}
+
+/// The part of what comes that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Clip {
+    skip: u64,
+    left: u64,
+}
+
+impl Clip {
+    fn cut<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        let rest = bytes.get(skipped..).unwrap_or_default();
+        let kept = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
+        self.skip -= skipped as u64;
+        self.left -= kept as u64;
+        rest.get(..kept).unwrap_or_default()
     }
 }
 
@@ -53,6 +99,9 @@ pub(crate) struct Chain {
     settings: Arc<Settings>,
     gunzip: Option<Gunzip>,
     steps: Vec<Step>,
+    tail: Box<Tail>,
+    clip: Option<Clip>,
+    pub around: Around,
     /// What came and was not filtered yet, from `at` on.
     input: Vec<u8>,
     at: usize,
@@ -60,8 +109,16 @@ pub(crate) struct Chain {
     /// Something went in since the last flush.
     unflushed: bool,
     spare: Vec<u8>,
-    chunked: bool,
     trailers: bool,
+}
+
+/// What stands around a body: paths that are asked for it.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pub before: Option<Box<str>>,
+    pub after: Option<Box<str>>,
+    /// More slices follow the first one.
+    pub slices: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +126,8 @@ enum State {
     Open,
     /// All has come.
     Ended,
+    /// The last piece of the body has been taken; more is put behind it.
+    Held,
     /// The last piece has been taken.
     Done,
 }
@@ -82,14 +141,30 @@ impl Chain {
             settings,
             gunzip: None,
             steps: Vec::new(),
+            tail: Box::default(),
+            clip: None,
+            around: Around::default(),
             input: Vec::new(),
             at: 0,
             state: State::Open,
             unflushed: false,
             spare: Vec::new(),
-            chunked: false,
             trailers: false,
         }
+    }
+
+    /// Only this part of what comes goes on.
+    pub(super) fn clip(&mut self, skip: u64, left: u64) {
+        self.clip = Some(Clip { skip, left });
+    }
+
+    /// For who writes into the response in between; to be given back.
+    pub(super) fn lend(&mut self) -> Box<Tail> {
+        std::mem::take(&mut self.tail)
+    }
+
+    pub(super) fn take_back(&mut self, tail: Box<Tail>) {
+        self.tail = tail;
     }
 
     pub(super) fn unpack(&mut self) {
@@ -100,9 +175,13 @@ impl Chain {
         self.steps.push(step);
     }
 
+    pub(super) fn pack(&mut self, gzip: Gzip) {
+        self.tail.gzip = Some(gzip);
+    }
+
     /// The client gets chunks, with trailers behind them.
     pub(super) fn frame(&mut self, chunked: bool, trailers: bool) {
-        self.chunked = chunked;
+        self.tail.chunked = chunked;
         self.trailers = trailers;
     }
 
@@ -112,6 +191,7 @@ impl Chain {
             self.input.clear();
             self.at = 0;
         }
+        let bytes = self.clip.as_mut().map_or(bytes, |clip| clip.cut(bytes));
         self.input.extend_from_slice(bytes);
     }
 
@@ -127,12 +207,27 @@ impl Chain {
         match self.state {
             State::Open => self.at >= self.input.len() && !self.gunzip.as_ref().is_some_and(Gunzip::has_more),
             State::Ended => false,
-            State::Done => true,
+            State::Held | State::Done => true,
         }
     }
 
+    /// The body has gone on; `is_held` says whether more is to be put behind it.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        matches!(self.state, State::Held | State::Done)
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.state == State::Held
+    }
+
+    /// Nothing more is put behind the body: the end of the response, appended to `out`.
+    pub fn close(&mut self, exchange: &Exchange, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if self.state == State::Held {
+            self.tail.write(b"", End::Last, out)?;
+            self.state = State::Done;
+            self.finish(exchange, out);
+        }
+        Ok(())
     }
 
     /// The next piece in the client's framing, appended to `out`; it may be empty.
@@ -155,25 +250,24 @@ impl Chain {
     fn push(&mut self, mut piece: Vec<u8>, end: End, exchange: &Exchange, out: &mut Vec<u8>) -> Result<(), Broken> {
         for step in &mut self.steps {
             self.spare.clear();
-            step.write(&piece, end, &mut self.spare)?;
+            step.write(&piece, end, &mut self.spare);
             std::mem::swap(&mut piece, &mut self.spare);
         }
-        if self.chunked && !piece.is_empty() {
-            push_chunk_size(piece.len(), out);
+        if end != End::Last {
+            return self.tail.write(&piece, end, out);
         }
-        out.extend_from_slice(&piece);
-        if self.chunked && !piece.is_empty() {
-            out.extend_from_slice(b"\r\n");
+        if self.around.after.is_some() || self.around.slices {
+            self.state = State::Held;
+            return self.tail.put(&piece, out);
         }
-        if end == End::Last {
-            self.state = State::Done;
-            self.finish(exchange, out);
-        }
+        self.state = State::Done;
+        self.tail.write(&piece, end, out)?;
+        self.finish(exchange, out);
         Ok(())
     }
 
     fn finish(&self, exchange: &Exchange, out: &mut Vec<u8>) {
-        if self.chunked {
+        if self.tail.chunked {
             out.extend_from_slice(b"0\r\n");
             if self.trailers {
                 let start = out.len();
@@ -212,9 +306,6 @@ impl Chain {
 
     /// `$gzip_ratio`: bytes before and after, if they were compressed here.
     pub fn gzipped(&self) -> Option<(u64, u64)> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Gzip(gzip) => Some(gzip.totals()),
-            Step::Sub(_) | Step::Charset(_) => None,
-        })
+        self.tail.gzip.as_ref().map(Gzip::totals)
     }
 }

@@ -341,3 +341,8 @@ fn told(exchange: &Exchange) -> Option<Vec<u8>> {
     let mut fields = head_fields(&exchange.upstream_head);
     fields.find(|(name, _)| name.eq_ignore_ascii_case(b"x-accel-charset")).map(|(_, value)| value.to_vec())
 }
+
+/// The charset that a head's `Content-Type` says.
+pub(super) fn said(head: &[u8]) -> Option<Vec<u8>> {
+    head::value(head, b"Content-Type").and_then(|value| media(value).1).map(<[u8]>::to_vec)
+}

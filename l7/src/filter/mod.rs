@@ -1,11 +1,17 @@
 //! What changes a response between its content and the client: fields that are added, bodies that are
-//! unpacked, rewritten and compressed, in nginx's order.
+//! unpacked, rewritten and compressed.
+//!
+//! The order is nginx's. For heads: slices, `expires` and `add_header`, `userid`, `gunzip`, `addition`,
+//! `sub_filter`, `charset`, `gzip`, ranges, framing. For bodies: the part of a slice that was asked for,
+//! `gunzip`, `sub_filter`, `charset`, and then the [`Tail`], which what subrequests put around a body
+//! goes through too, after filters of its own: `gzip`, chunks.
 //!
 //! [`apply`] is called once the head has been written, by `respond` and by `proxy`: it edits the text in
 //! `sent_head`, and gives a [`Chain`] when the body has to go through one. A location without filters has
 //! none, and its bodies are never looked at. HTTP/0.9 has no heads, and no filters.
 
 mod accept;
+mod addition;
 mod chain;
 mod charset;
 mod compress;
@@ -16,14 +22,18 @@ mod headers;
 mod mime;
 mod recode;
 mod send;
+mod slice;
 mod sub;
 mod userid;
 
-pub(crate) use chain::{Broken, Chain};
+pub(crate) use chain::{Broken, Chain, Tail};
 pub(crate) use charset::{Charsets, MAPS as CHARSET_MAPS, Maps as CharsetMaps};
 pub(crate) use gzip::Stored;
 pub(crate) use head::push_vary;
-pub(crate) use send::send;
+pub(crate) use send::{begin, complete, send};
+pub(crate) use slice::{
+    OutOfRange, Slices, arrange as arrange_slices, enter as enter_slices, push_range as push_slice_range,
+};
 pub(crate) use userid::{
     Context as UserIds, Sequence as UserIdSequence, push_got as push_uid_got, push_set as push_uid_set,
 };
@@ -42,6 +52,8 @@ pub(crate) struct Settings {
     trailers: headers::Fields,
     expires: headers::Expires,
     userid: userid::Settings,
+    addition: addition::Settings,
+    slice: u64,
     sub: sub::Settings,
     charset: charset::Settings,
     pub gzip: gzip::Settings,
@@ -51,6 +63,8 @@ pub(crate) struct Settings {
 pub(crate) const TABLES: &[(&[Directive<Settings>], &str)] = &[
     (headers::DIRECTIVES, "http headers"),
     (userid::DIRECTIVES, "http userid"),
+    (addition::DIRECTIVES, "http addition"),
+    (slice::DIRECTIVES, "http slice"),
     (sub::DIRECTIVES, "http sub"),
     (charset::DIRECTIVES, "http charset"),
     (gzip::DIRECTIVES, "http gzip"),
@@ -74,6 +88,8 @@ impl Settings {
             && settled.trailers.is_empty()
             && matches!(settled.expires, headers::Expires::Off)
             && settled.userid.mode == userid::Mode::Off
+            && settled.addition.is_empty()
+            && settled.slice == 0
             && settled.sub.is_empty()
             && settled.charset.is_off()
             && charsets.is_empty()
@@ -87,7 +103,10 @@ impl Settings {
     pub fn changes_file(&self, exchange: &Exchange, content_type: &[u8], length: u64) -> bool {
         let answer = Answer { status: 200, content_type, length: Some(length), head: b"\r\n" };
         let packed = self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n");
-        packed || self.sub.suits(content_type, Some(length)) || self.charset.changes_length(exchange, content_type)
+        packed
+            || self.addition.suits(exchange, 200, content_type)
+            || self.sub.suits(content_type, Some(length))
+            || self.charset.changes_length(exchange, content_type)
     }
 
     /// What is wrong with the charsets of a location.
@@ -130,12 +149,17 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
     let mut chain = Chain::new(settings.clone());
     let mut varies = false;
     let mut changed = unpack(&settings, exchange, &mut chain, &mut varies);
+    changed |= surround(&settings, exchange, &mut chain);
     changed |= substitute(&settings, exchange, local, &mut chain);
     changed |= recode(&settings, exchange, local, &mut chain);
     changed |= compress(&settings, exchange, (local, range), (&mut chain, &mut varies));
     exchange.status = status;
     if varies && settings.gzip.vary {
         push_vary(&mut exchange.sent_head);
+    }
+    if !main {
+        // Its body becomes part of another, whose framing is its own.
+        return changed.then(|| Box::new(chain));
     }
     let bodiless = exchange.request.method == Method::Head || matches!(exchange.status, 100..200 | 204 | 304);
     let trailers = settings.trailers.any_of(exchange.status);
@@ -162,6 +186,17 @@ fn unpack(settings: &Settings, exchange: &mut Exchange, chain: &mut Chain, varie
     head::remove(&mut exchange.sent_head, b"Content-Encoding");
     forget_bytes(exchange);
     chain.unpack();
+    true
+}
+
+/// `add_before_body` and `add_after_body`; true when something is put around the body.
+fn surround(settings: &Settings, exchange: &mut Exchange, chain: &mut Chain) -> bool {
+    let content_type = head::value(&exchange.sent_head, b"Content-Type").unwrap_or_default();
+    if !settings.addition.suits(exchange, exchange.status, content_type) {
+        return false;
+    }
+    (chain.around.before, chain.around.after) = settings.addition.around();
+    forget_bytes(exchange);
     true
 }
 
@@ -217,7 +252,7 @@ fn compress(
     }
     forget_bytes(exchange);
     head::push(&mut exchange.sent_head, local, b"Content-Encoding", b"gzip");
-    chain.add(Step::Gzip(compress::Gzip::new(settings.gzip.level, length)));
+    chain.pack(compress::Gzip::new(settings.gzip.level, length));
     true
 }
 

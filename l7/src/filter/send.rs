@@ -1,11 +1,14 @@
-//! Sends a body made here through its filters.
+//! Sends a body made here through its filters, and what other requests put around any body.
 
-use super::{Broken, Chain};
+use super::{Broken, Chain, charset};
 use crate::client::Client;
-use crate::exchange::Exchange;
+use crate::exchange::{Ended, Exchange};
+use crate::plan::Content;
+use crate::proxy;
 use crate::reply::Body;
 use crate::respond::flush;
 use crate::send_file::next_step;
+use crate::subrequest;
 use fairlead_core::log::Level;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -13,6 +16,11 @@ use std::task::Poll;
 /// Sends the head, then the body as the chain gives it; false when that failed.
 pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain: Box<Chain>, body: Body) -> bool {
     let mut out = exchange.sent_head.clone();
+    if chain.around.before.is_some()
+        && !(push(client, exchange, &mut out).await && begin(client, exchange, &mut chain).await)
+    {
+        return false;
+    }
     let sent = match body {
         Body::Empty => true,
         Body::Bytes(bytes) => {
@@ -32,7 +40,11 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain
         }
     };
     chain.end();
-    sent && drain(client, exchange, &mut chain, &mut out).await
+    let sent = sent && drain(client, exchange, &mut chain, &mut out).await;
+    let whole = sent && complete(client, exchange, &mut chain).await;
+    exchange.gzipped = chain.gzipped();
+    exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
+    whole
 }
 
 /// Takes from the chain until it has no more, waiting for the client as needed.
@@ -45,17 +57,84 @@ async fn drain(client: &mut Client, exchange: &mut Exchange, chain: &mut Chain, 
         if out.len() < ENOUGH && !chain.is_done() {
             continue;
         }
-        let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [out, b"", b"", b""])));
-        if sent.await.is_err() || !flush(client, exchange).await {
+        if !push(client, exchange, out).await {
             return false;
         }
-        out.clear();
     }
-    if chain.is_done() {
-        exchange.gzipped = chain.gzipped();
+    true
+}
+
+async fn push(client: &mut Client, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+    let sent = poll_fn(|cx| Poll::Ready(client.send(cx, [out, b"", b"", b""])));
+    if sent.await.is_err() || !flush(client, exchange).await {
+        return false;
     }
+    out.clear();
     true
 }
 
 /// Fewer bytes wait for more.
 const ENOUGH: usize = 16 << 10;
+
+/// Puts in what stands before the body; its head is sent. False when that failed.
+pub(crate) async fn begin(client: &mut Client, exchange: &mut Exchange, chain: &mut Chain) -> bool {
+    match chain.around.before.take() {
+        Some(uri) => put_in(client, exchange, chain, &uri).await,
+        None => true,
+    }
+}
+
+/// Puts in what stands behind the body, which has been sent, and ends the response.
+pub(crate) async fn complete(client: &mut Client, exchange: &mut Exchange, chain: &mut Chain) -> bool {
+    if !chain.is_held() {
+        return true;
+    }
+    while exchange.slices.get_mut().as_ref().is_some_and(|slices| slices.go_on()) {
+        if !put_slice(client, exchange, chain).await {
+            return false;
+        }
+    }
+    if let Some(uri) = chain.around.after.take()
+        && !put_in(client, exchange, chain, &uri).await
+    {
+        return false;
+    }
+    let mut out = Vec::new();
+    if let Err(Broken(why)) = chain.close(exchange, &mut out) {
+        exchange.log(Level::Error, format_args!("{why} while sending response to client"));
+        return false;
+    }
+    push(client, exchange, &mut out).await
+}
+
+/// Asks a path and puts its answer into the response.
+async fn put_in(client: &mut Client, exchange: &mut Exchange, chain: &mut Chain, uri: &str) -> bool {
+    let charset = charset::said(&exchange.sent_head);
+    client.lend(chain.lend());
+    let mut asked = Box::new(exchange.subrequest(uri.as_bytes(), None));
+    if let Some(behind) = &mut asked.behind {
+        behind.charset = charset;
+    }
+    let asked = subrequest::answer(client, asked).await;
+    chain.take_back(client.take_back());
+    let whole = asked.completed;
+    subrequest::end(exchange, *asked);
+    whole
+}
+
+/// Asks the peer for the next slice and puts it into the response.
+async fn put_slice(client: &mut Client, exchange: &mut Exchange, chain: &mut Chain) -> bool {
+    let location = exchange.location.clone();
+    let Content::Proxy(proxy) = &location.content else { return false };
+    client.lend(chain.lend());
+    let mut asked = Box::new(exchange.slice());
+    let ended = Box::pin(proxy::run(client, &mut asked, proxy)).await;
+    chain.take_back(client.take_back());
+    if let Ended::Reply(reply) = &ended {
+        exchange.log(Level::Error, format_args!("unexpected status code {} in slice response", reply.status));
+    }
+    let whole = asked.completed;
+    exchange.slices = std::mem::take(&mut asked.slices);
+    subrequest::end(exchange, *asked);
+    whole
+}

@@ -147,6 +147,13 @@ impl Request {
         (self.expects_continue, self.upgrade) = (false, false);
     }
 
+    /// A copy that is asked for somewhere else: what came behind the head stays here.
+    pub fn leave_body(&mut self) {
+        self.buffer.truncate(self.head_len);
+        self.framing = RequestBody::None;
+        (self.expects_continue, self.upgrade) = (false, false);
+    }
+
     /// The method is GET from now on; the client's body, if there is one, stays.
     pub fn ask_with_get(&mut self) {
         self.method = Method::Get;

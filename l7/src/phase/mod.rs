@@ -9,6 +9,7 @@ mod auth_request;
 mod except;
 mod limit_conn;
 mod limit_req;
+mod mirror;
 mod password;
 mod realip;
 mod settings;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub(crate) use except::{Except, ROWS as EXCEPT};
 pub(crate) use limit_conn::Zone as ConnZone;
 pub(crate) use limit_req::{ReqStatus, ZONES as REQ_ZONES, Zone as ReqZone, ZoneSettings as ReqZoneSettings};
+pub(crate) use mirror::{DIRECTIVES as MIRROR, Mirror, Settings as MirrorSettings};
 pub(crate) use settings::{Settings, inherited, pages};
 
 /// What one location asks of those who want its content.
@@ -169,7 +171,7 @@ async fn refuse(client: &mut Client, exchange: &mut Exchange, (status, delay): (
 /// Waits, as long as the client does.
 async fn pause(client: &mut Client, exchange: &mut Exchange, wait: Duration) -> Result<(), Stop> {
     client.deadline.set(wait);
-    let mut watching = true;
+    let mut watching = client.may_leave();
     let stayed = poll_fn(|cx| {
         if watching && client.stream.poll_read_ready(cx).is_ready() {
             if client.stream.is_ended() {

@@ -289,12 +289,24 @@ impl<'a> Attempt<'a> {
         out.clear();
         response::push_head(exchange, self.proxy, head, &to_client, &mut out);
         exchange.sent_head = out;
+        if filter::enter_slices(exchange).is_err() {
+            return Ok(Started::Instead(Ended::Broken));
+        }
         let muted = client.is_muted();
         let chain =
             if muted || to_client.bodiless { None } else { filter::apply(exchange, false, &mut to_client.keep) };
+        let chain = match filter::arrange_slices(exchange, chain) {
+            Ok(chain) => chain,
+            Err(filter::OutOfRange(whole)) => {
+                let mut reply = exchange.refuse(416);
+                reply.headers.push(("Content-Range".into(), format!("bytes */{whole}").into_bytes()));
+                return Ok(Started::Instead(Ended::Reply(reply)));
+            }
+        };
         throttle::begin(client, exchange);
         let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
+        client.leave_out(head_len);
         let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);
         transfer.last = respond::last_push(exchange, to_client.keep);
         let started = self.send_head(cx, client, exchange, &out, rest, transfer);
@@ -330,7 +342,7 @@ impl<'a> Attempt<'a> {
 
     /// Looks once in a while whether the client has gone, unless it has sent more already.
     fn client_left(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> bool {
-        if !self.watching || client.stream.poll_read_ready_soon(cx).is_pending() {
+        if !self.watching || !client.may_leave() || client.stream.poll_read_ready_soon(cx).is_pending() {
             return false;
         }
         if client.stream.is_ended() {

@@ -21,7 +21,7 @@ pub use cookies::{CookieFlags, Cookies};
 pub use names::NameSet;
 pub(crate) use pool::Pool;
 pub(crate) use request::BodyFraming;
-pub(crate) use run::run;
+pub(crate) use run::{body_failed, run};
 pub use sticky::StickyCookie;
 pub(crate) use sticky::cookie as sticky_cookie;
 

@@ -113,7 +113,9 @@ fn push_peer_fields(
 pub(super) fn to_client(exchange: &Exchange) -> ToClient {
     let bodiless = matches!(exchange.answer_status, Some(204 | 304));
     let unbounded = !bodiless && matches!(exchange.response.framing, Framing::Chunked | Framing::UntilClose);
-    let chunked =
-        unbounded && exchange.request.version >= Version::Http11 && exchange.location.chunked_transfer_encoding;
+    let chunked = unbounded
+        && !exchange.is_subrequest()
+        && exchange.request.version >= Version::Http11
+        && exchange.location.chunked_transfer_encoding;
     ToClient { chunked, bodiless, keep: exchange.may_keep_alive() && (chunked || !unbounded) }
 }

@@ -39,7 +39,10 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         Ok(destination) => destination,
         Err(status) => return Ended::Reply(exchange.refuse(status)),
     };
-    let none = exchange.without_body();
+    let none = match proxy.pass_request_body {
+        true => exchange.without_body(),
+        false => Taken::made(Vec::new(), BodyFraming::None),
+    };
     let taken = match exchange.body.is_done() && exchange.taken.is_none() && proxy.body.is_none() {
         true => None,
         false => match Box::pin(take_body(client, exchange, proxy)).await {
@@ -239,6 +242,9 @@ impl Run<'_> {
                 return Ok(ended);
             }
         };
+        if !Box::pin(transfer.begin(client, exchange)).await {
+            return Ok(Ended::Broken);
+        }
         let passed = transfer.run(client, &mut peer, exchange, attempt).await;
         record(exchange, |record| {
             record.response_time = Some(millis_since(record.started));
@@ -249,7 +255,6 @@ impl Run<'_> {
         if let Some(surplus) = transfer.surplus {
             exchange.log(Level::Warn, format_args!("upstream sent {surplus} while reading upstream"));
         }
-        exchange.gzipped = transfer.gzipped();
         lease.peer.state.bytes_sent.add(attempt.pump.sent);
         lease.peer.state.bytes_received.add(transfer.received);
         exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
@@ -263,11 +268,16 @@ impl Run<'_> {
                 return Ok(Ended::Broken);
             }
         };
-        exchange.completed = true;
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
         let reusable = whole && kept && attempt.is_sent(exchange);
         if let Some(group) = self.pooled().filter(|_| reusable) {
             exchange.worker.pool.give(group, &lease.peer, peer);
+        }
+        exchange.completed = Box::pin(transfer.complete(client, exchange)).await;
+        exchange.gzipped = transfer.gzipped();
+        exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
+        if !exchange.completed {
+            return Ok(Ended::Broken);
         }
         let after = respond::settle(client, exchange, transfer.to_client.keep).await;
         Ok(Ended::Sent(after))
@@ -400,7 +410,8 @@ async fn take_body(client: &mut Client, exchange: &mut Exchange, proxy: &Proxy) 
     })
 }
 
-fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
+/// How a request ends whose body cannot be had.
+pub(crate) fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
     match error {
         BodyError::Gone => {
             exchange.log(Level::Info, format_args!("client prematurely closed connection"));

@@ -3,7 +3,7 @@
 
 use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::filter::{Broken, Chain};
+use crate::filter::{self, Broken, Chain};
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
 use crate::proxy::attempt::Attempt;
 use crate::proxy::pool::PeerConnection;
@@ -80,6 +80,22 @@ impl Transfer {
 
     fn is_read(&self) -> bool {
         matches!(self.from_peer, FromPeer::Done)
+    }
+
+    /// Puts in what stands before the body; false when that failed.
+    pub async fn begin(&mut self, client: &mut Client, exchange: &mut Exchange) -> bool {
+        match &mut self.chain {
+            Some(chain) => filter::begin(client, exchange, chain).await,
+            None => true,
+        }
+    }
+
+    /// The same behind the body.
+    pub async fn complete(&mut self, client: &mut Client, exchange: &mut Exchange) -> bool {
+        match &mut self.chain {
+            Some(chain) => filter::complete(client, exchange, chain).await,
+            None => true,
+        }
     }
 
     /// `$gzip_ratio`.

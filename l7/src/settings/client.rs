@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     pub lingering_time: Duration,
     pub lingering_timeout: Duration,
     pub server_tokens: bool,
+    pub log_subrequest: bool,
     pub tcp_nodelay: bool,
     pub chunked: bool,
     pub reset_timedout: bool,
@@ -112,6 +113,25 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         default: Some("on"),
         doc: "Whether error pages and the `Server` field tell the version.",
         set: server_tokens,
+    },
+    Row {
+        name: "log_subrequest",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Whether subrequests have lines in the access log, as those of `auth_request` and `mirror`.",
+        set: |client, given| given.flag(0).map(|on| client.log_subrequest = on),
+    },
+    Row {
+        name: "subrequest_output_buffer_size",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("4k"),
+        doc: "Checked and otherwise without effect: answers of subrequests are never kept, but become part of the \
+              response piece by piece.",
+        set: |_, given| given.size(0).map(drop),
     },
     Row {
         name: "tcp_nodelay",

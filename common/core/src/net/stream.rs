@@ -88,6 +88,15 @@ impl Stream {
         Stream::new(socket, unix, Events::WRITABLE)
     }
 
+    /// One with nobody at the other end: for work that goes on without a client.
+    ///
+    /// # Errors
+    /// Those of `socket` and `epoll_ctl`.
+    pub fn alone() -> io::Result<Stream> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        Stream::new(socket.into(), true, Events::NONE)
+    }
+
     fn new(socket: OwnedFd, unix: bool, assumed: Events) -> io::Result<Stream> {
         let watch = Watch::new(&socket, assumed)?;
         Ok(Stream { watch, socket, unix })

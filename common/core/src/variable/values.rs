@@ -21,6 +21,7 @@ struct Known {
     groups: Vec<Option<Vec<u8>>>,
 }
 
+#[derive(Clone)]
 enum State {
     /// Being worked out: who asks now would wait for ever.
     Asked,
@@ -32,6 +33,19 @@ enum State {
 const MOST_DEPTH: usize = 100;
 
 impl Values {
+    /// The same values, for a request that goes its own way.
+    pub fn copy(&self) -> Values {
+        Values(Cell::new(self.look(|known| {
+            let worked_out = known.states.iter().filter(|(_, state)| !matches!(state, State::Asked));
+            Some(Box::new(Known {
+                states: worked_out.cloned().collect(),
+                depth: 0,
+                text: known.text.clone(),
+                groups: known.groups.clone(),
+            }))
+        })))
+    }
+
     /// Gives a variable a value, whatever it had before.
     pub fn put(&self, number: usize, value: &[u8]) {
         self.with(|known| known.put_value(number, value));
