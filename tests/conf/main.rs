@@ -2,12 +2,16 @@
 //! nginx show loads or is refused by the name of what is missing, what is wrong is told all at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
+#![allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fairlead_harness::Directory;
+
+mod examples;
+mod seeds;
 
 /// Blocks from articles about nginx: `None` loads, otherwise the first directive that is not built.
 const SEEDS: &[(&str, Option<&str>)] = &[
@@ -19,7 +23,7 @@ const SEEDS: &[(&str, Option<&str>)] = &[
     ("microcache", Some("proxy_cache_path")),
     ("one-proxy", None),
     ("rewrite", None),
-    ("static-expiry", Some("try_files")),
+    ("static-expiry", Some("fastcgi_pass")),
     ("sticky", None),
     ("uwsgi", Some("uwsgi_pass")),
     ("weights", None),

@@ -407,3 +407,77 @@ fn a_log_for_programs() {
     // How long our page of an error is depends on our name.
     pair.compare_lines("json.log", 20, |line| Some(line.replace("\"sent\":155", "\"sent\":153")));
 }
+#[test]
+fn a_single_page_application() {
+    wild!("spa").compare(&cases(
+        "app.test",
+        "GET /
+         HEAD /
+         GET /index.html
+         GET /settings/profile
+         GET /settings/profile?tab=2 | Accept: text/html
+         GET /folder
+         GET /folder/
+         GET /about
+         GET /about/
+         GET /letters.txt
+         GET /letters.txt | Range: bytes=0-3
+         GET /assets/app.3f2a.js
+         GET /assets/app.3f2a.js | Accept-Encoding: gzip, br
+         GET /assets/app.css | Accept-Encoding: gzip
+         HEAD /assets/app.css | Accept-Encoding: gzip
+         GET /assets/none.js
+         GET /assets/
+         GET /assets
+         GET /api/users?page=2
+         GET /api/users%2F1
+         GET /api/
+         GET /api
+         GET /api/a | X-Answer: json | Accept-Encoding: gzip
+         GET /api/a | X-Answer: redirect
+         POST /api/items | Content-Type: application/json | X-Answer: created | body=20
+         DELETE /api/items/1 | X-Answer: 404
+         POST / | body=3
+         GET /../etc/passwd
+         GET /assets/../index.html
+         GET /index.html | If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT
+         GET / | If-None-Match: \"3b9aca00-9\"",
+    ));
+}
+
+#[test]
+fn a_cloud_for_files() {
+    wild!("cloud").compare(&cases(
+        "cloud.test",
+        "GET /
+         GET / | User-Agent: DavClnt/1
+         GET /?a=b | User-Agent: DavClnt/1
+         GET /robots.txt
+         GET /.well-known/carddav
+         GET /.well-known/caldav?x=1
+         GET /.well-known/acme-challenge/token
+         GET /.well-known/webfinger?resource=acct:a
+         GET /data/users.db
+         GET /data
+         GET /datax
+         GET /.git/config
+         GET /occ
+         GET /index.php
+         GET /index.php/apps/files/?dir=/a
+         GET /remote.php/dav/files/ann/a%20b.txt
+         PROPFIND /remote.php/dav/ | Depth: 1
+         PUT /remote.php/dav/files/a.txt | Content-Type: text/plain | body=100
+         GET /other.php/x?y=1
+         GET /css/site.css?v=123 | Accept-Encoding: gzip
+         GET /css/site.css
+         GET /css/none.css?v=1
+         GET /logo.svg | Accept-Encoding: gzip
+         GET /remote/x
+         GET /remote
+         GET /folder/
+         GET /folder
+         GET /apps/files
+         GET /ocs/v2.php/cloud | X-Answer: private | Accept-Encoding: gzip
+         GET /ocs/v2.php/cloud | X-Answer: json | Accept-Encoding: gzip",
+    ));
+}

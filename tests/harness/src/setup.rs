@@ -94,6 +94,14 @@ impl Setup {
         Proxy::start(self)
     }
 
+    /// Start with exactly this configuration: it must stay in the foreground, have `{dir}/pid` for its pid file
+    /// and listen at `127.0.0.1:{port}`.
+    pub fn start_exactly(mut self, configuration: &str) -> Proxy {
+        let text = self.substitute(configuration);
+        self.write_configuration(&text);
+        Proxy::start(self)
+    }
+
     /// Run the program with these arguments on exactly this configuration, and wait for its end.
     pub fn run(mut self, arguments: &[&str], configuration: &str) -> (Output, Directory) {
         let text = self.substitute(configuration);
