@@ -4,9 +4,11 @@
 //! `prefix.*`, the first regex of the file. A lookup hashes at most twice per label.
 
 mod pattern;
+mod patterns;
 mod pcre;
 
 pub use pattern::{Captures, Pattern, TooComplex, group_names};
+pub use patterns::Patterns;
 
 use ahash::AHashMap;
 
@@ -76,7 +78,7 @@ pub struct Names<T> {
     exact: AHashMap<Box<[u8]>, T>,
     leading: AHashMap<Box<[u8]>, T>,
     trailing: AHashMap<Box<[u8]>, T>,
-    patterns: Vec<(Pattern, T)>,
+    patterns: Patterns<T>,
 }
 
 impl<T> Default for Names<T> {
@@ -85,7 +87,7 @@ impl<T> Default for Names<T> {
             exact: AHashMap::default(),
             leading: AHashMap::default(),
             trailing: AHashMap::default(),
-            patterns: Vec::new(),
+            patterns: Patterns::default(),
         }
     }
 }
@@ -105,7 +107,7 @@ impl<T: Clone> Names<T> {
                 insert(&mut self.exact, text, server.clone()) && insert(&mut self.leading, text, server)
             }
             Name::Regex(pattern) => {
-                self.patterns.push((pattern.clone(), server));
+                self.patterns.push(pattern.clone(), server);
                 true
             }
         }
@@ -125,7 +127,17 @@ impl<T: Clone> Names<T> {
             .get(host)
             .or_else(|| self.find_leading(host))
             .or_else(|| self.find_trailing(host))
-            .or_else(|| self.patterns.iter().find(|(p, _)| p.matches(host, captures)).map(|(_, server)| server))
+            .or_else(|| self.find_pattern(host, captures))
+    }
+
+    /// Makes one automaton of the patterns, once all are there.
+    pub fn join_patterns(&mut self) {
+        self.patterns.join();
+    }
+
+    fn find_pattern(&self, host: &[u8], captures: &mut Captures) -> Option<&T> {
+        let mut candidates = self.patterns.candidates(host);
+        candidates.find(|(pattern, _)| pattern.matches(host, captures)).map(|(_, server)| server)
     }
 
     fn find_leading(&self, host: &[u8]) -> Option<&T> {

@@ -154,7 +154,8 @@ impl Place {
 
     fn servers(self, by_local: AHashMap<IpAddr, Arc<VirtualServers>>) -> VirtualServers {
         // With one server every name leads to it: nothing to look up, but for the groups of regexes.
-        let names = if self.servers == 1 && !self.names.have_patterns() { Names::default() } else { self.names };
+        let mut names = if self.servers == 1 && !self.names.have_patterns() { Names::default() } else { self.names };
+        names.join_patterns();
         VirtualServers { default: self.default, proxy_protocol: self.proxy_protocol, names, by_local }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! At each level: the exact location; else the longest prefix and what is
 //! nested in it; then, unless that prefix says `^~`, the regexes of the level
-//! in file order. Prefixes are found by binary search: O(log n) comparisons.
+//! in file order. Prefixes are found by binary search: O(log n) comparisons. Many regexes are
+//! searched as one.
 
 use crate::plan::{Captures, Location};
 use crate::route::Pattern;
 use ahash::AHashMap;
-use fairlead_core::names::TooComplex;
+use fairlead_core::names::{Patterns, TooComplex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub(crate) struct Node {
 pub(crate) struct LevelBuilder {
     exact: AHashMap<Box<[u8]>, Node>,
     prefixes: BTreeMap<Box<[u8]>, (bool, Node)>,
-    patterns: Vec<(Pattern, Node)>,
+    patterns: Patterns<Node>,
     slashless: AHashMap<Box<[u8]>, Arc<Location>>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Level {
     exact: AHashMap<Box<[u8]>, Node>,
     /// Sorted by name.
     prefixes: Vec<Prefix>,
-    patterns: Vec<(Pattern, Node)>,
+    patterns: Patterns<Node>,
     /// Paths that lack only a slash to reach a proxied location: `/app` for `location /app/`.
     slashless: AHashMap<Box<[u8]>, Arc<Location>>,
 }
@@ -87,13 +88,14 @@ impl LevelBuilder {
             }
             Kind::Named => true,
             Kind::Regex(pattern) => {
-                self.patterns.push((pattern, node));
+                self.patterns.push(pattern, node);
                 true
             }
         }
     }
 
-    pub fn finish(self) -> Level {
+    pub fn finish(mut self) -> Level {
+        self.patterns.join();
         let mut prefixes: Vec<Prefix> = Vec::with_capacity(self.prefixes.len());
         for (name, (is_final, node)) in self.prefixes {
             let mut parent = prefixes.len().checked_sub(1);
@@ -145,7 +147,7 @@ impl Level {
 
     fn search_patterns(&self, path: &[u8], captures: &mut Captures) -> Option<Found<'_>> {
         let mut found = None;
-        for (pattern, node) in &self.patterns {
+        for (pattern, node) in self.patterns.candidates(path) {
             match pattern.try_matches(path, captures) {
                 Ok(true) => {
                     found = Some(node);

@@ -40,13 +40,18 @@ impl Captures {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     engine: Engine,
+    ignore_case: bool,
     names: Arc<[Option<Box<str>>]>,
 }
 
 /// What one reading of a configuration has compiled: ten thousand servers that each say
 /// `location ~ \.php$` share one automaton.
 #[derive(Default)]
-struct Known(AHashMap<(Box<str>, bool), Pattern>);
+struct Known {
+    patterns: AHashMap<(Box<str>, bool), Pattern>,
+    /// By their texts: servers that include one file have the same ones.
+    sets: AHashMap<Vec<String>, Option<Arc<bytes::RegexSet>>>,
+}
 
 thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
@@ -65,11 +70,11 @@ impl Pattern {
     /// What is wrong with the pattern, in one line.
     pub fn new(text: &str, ignore_case: bool) -> Result<Pattern, String> {
         let key = (text.into(), ignore_case);
-        if let Some(known) = KNOWN.with_borrow(|known| known.0.get(&key).cloned()) {
+        if let Some(known) = KNOWN.with_borrow(|known| known.patterns.get(&key).cloned()) {
             return Ok(known);
         }
         let pattern = Pattern::compile(text, ignore_case)?;
-        KNOWN.with_borrow_mut(|known| known.0.insert(key, pattern.clone()));
+        KNOWN.with_borrow_mut(|known| known.patterns.insert(key, pattern.clone()));
         Ok(pattern)
     }
 
@@ -90,7 +95,14 @@ impl Pattern {
             Engine::Linear(regex) => regex.capture_names().map(|name| name.map(Box::from)).collect(),
             Engine::Backtracking(regex) => regex.capture_names().map(|name| name.map(Box::from)).collect(),
         };
-        Ok(Pattern { engine, names })
+        Ok(Pattern { engine, ignore_case, names })
+    }
+
+    /// What the linear engine reads, if that runs it.
+    pub(super) fn linear_text(&self) -> Option<String> {
+        let Engine::Linear(regex) = &self.engine else { return None };
+        // Before all of it: a flag inside holds to the end of its group.
+        Some(format!("{}{}", if self.ignore_case { "(?i)" } else { "" }, regex.as_str()))
     }
 
     /// Whether it matches anywhere in `subject`; if so its groups replace the numbered
@@ -148,6 +160,16 @@ impl Pattern {
             captures.numbered.push(group.map(<[u8]>::to_vec));
         }
     }
+}
+
+/// One automaton of several texts; none where that would be too large, each of them being sound.
+pub(super) fn joint_set(texts: Vec<String>) -> Option<Arc<bytes::RegexSet>> {
+    if let Some(known) = KNOWN.with_borrow(|known| known.sets.get(&texts).cloned()) {
+        return known;
+    }
+    let set = bytes::RegexSetBuilder::new(&texts).unicode(false).build().ok().map(Arc::new);
+    KNOWN.with_borrow_mut(|known| known.sets.insert(texts, set.clone()));
+    set
 }
 
 /// Names of the groups of a pattern that is not compiled: what stands between `(?<` or `(?P<`
