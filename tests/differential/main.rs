@@ -19,6 +19,7 @@ mod pair;
 mod peer;
 mod proxy;
 mod recorder;
+mod refusals;
 mod request_variables;
 mod rewrite;
 mod smuggling;
