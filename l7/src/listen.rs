@@ -6,7 +6,6 @@ use fairlead_core::net::{Address, Keepalive, ListenOptions};
 use fairlead_core::plan::Resolve;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 /// One `listen` as written.
 #[derive(Clone, Debug)]
@@ -30,26 +29,22 @@ const PARAMS: &[Param] = &[
     flag("bind", "binds this address by itself; always done, unless a wildcard has the port"),
     flag("deferred", "accepts connections when their first bytes are there"),
     flag("reuseport", "one socket per worker; always done"),
-    Param {
-        name: "backlog",
-        value: Some(Value::Int(-1..=i32::MAX as i64)),
-        doc: "connections that may wait to be accepted",
-    },
-    Param { name: "rcvbuf", value: Some(Value::Size), doc: "the kernel's receive buffer" },
-    Param { name: "sndbuf", value: Some(Value::Size), doc: "the kernel's send buffer" },
-    Param { name: "fastopen", value: Some(Value::Int(0..=i32::MAX as i64)), doc: "length of the TCP Fast Open queue" },
-    Param { name: "ipv6only", value: Some(Value::Flag), doc: "whether `[::]` takes IPv6 alone" },
+    Param { name: "backlog", value: Some(Value::Text), doc: "connections that may wait to be accepted" },
+    Param { name: "rcvbuf", value: Some(Value::Text), doc: "the kernel's receive buffer" },
+    Param { name: "sndbuf", value: Some(Value::Text), doc: "the kernel's send buffer" },
+    Param { name: "fastopen", value: Some(Value::Text), doc: "length of the TCP Fast Open queue" },
+    Param { name: "ipv6only", value: Some(Value::Text), doc: "whether `[::]` takes IPv6 alone" },
     Param { name: "so_keepalive", value: Some(Value::Text), doc: "`on`, `off`, or `idle:interval:count`" },
     flag("ssl", "TLS"),
     flag("http2", "HTTP/2"),
     flag("quic", "HTTP/3"),
-    flag("multipath", "Multipath TCP"),
-    Param { name: "setfib", value: Some(Value::Text), doc: "FreeBSD's routing table" },
-    Param { name: "accept_filter", value: Some(Value::Text), doc: "FreeBSD's accept filter" },
+    flag("multipath", "takes connections of Multipath TCP too"),
+    Param { name: "setfib", value: Some(Value::Text), doc: "FreeBSD alone has it: refused" },
+    Param { name: "accept_filter", value: Some(Value::Text), doc: "FreeBSD and NetBSD alone have it: ignored, aloud" },
 ];
 
 /// Parameters that nginx has and this build has not.
-const NOT_BUILT: [&str; 6] = ["ssl", "http2", "quic", "multipath", "setfib", "accept_filter"];
+const NOT_BUILT: [&str; 3] = ["ssl", "http2", "quic"];
 
 pub(crate) const DIRECTIVES: &[Directive<Vec<Listen>>] = &[Directive {
     name: "listen",
@@ -85,83 +80,87 @@ pub(crate) fn default_listen(span: Span) -> Listen {
 }
 
 fn parse(given: &Given<'_>) -> Result<Listen, Diagnostic> {
-    let has = |name: &str| given.param(1, name).is_some();
+    let mut listen = Listen { address: given.word(0).clone(), ..default_listen(given.word(0).span) };
+    let mut options = ListenOptions::default();
     for (index, word) in given.words().iter().enumerate().skip(1) {
-        let name = word.text.split('=').next().unwrap_or_default();
-        if NOT_BUILT.contains(&name) {
-            let message =
-                format!("the \"{name}\" parameter of \"listen\" is known to nginx, not built in fairlead yet");
-            return Err(given.error(index, message));
+        let (name, value) = word.text.split_once('=').unwrap_or((&word.text, ""));
+        match name {
+            "default_server" | "default" => listen.default_server = true,
+            "proxy_protocol" => listen.proxy_protocol = true,
+            "accept_filter" => {
+                let message = format!("accept filters \"{}\" are not supported on this platform, ignored", word.text);
+                given.cx.report(Diagnostic::warning(word.span, message));
+            }
+            "ipv6only" if !given.text(0).starts_with('[') => {
+                let message = format!("ipv6only is not supported on addr \"{}\", ignored", given.text(0));
+                given.cx.report(Diagnostic::warning(word.span, message));
+            }
+            _ => {
+                option(&mut options, name, value).map_err(|message| given.error(index, message))?;
+                listen.options = Some(options.clone());
+            }
         }
     }
-    Ok(Listen {
-        address: given.word(0).clone(),
-        default_server: has("default_server") || has("default"),
-        proxy_protocol: has("proxy_protocol"),
-        options: options(given)?,
-    })
+    Ok(listen)
 }
 
-fn options(given: &Given<'_>) -> Result<Option<ListenOptions>, Diagnostic> {
-    const OPTIONS: [&str; 9] =
-        ["bind", "reuseport", "deferred", "backlog", "rcvbuf", "sndbuf", "fastopen", "ipv6only", "so_keepalive"];
-    if !OPTIONS.iter().any(|name| given.param(1, name).is_some()) {
-        return Ok(None);
-    }
-    let mut options = ListenOptions { deferred: given.param(1, "deferred").is_some(), ..ListenOptions::default() };
-    if let Some(backlog) = given.param(1, "backlog") {
-        options.backlog = number(&backlog)?;
-    }
-    if let Some(queue) = given.param(1, "fastopen") {
-        options.fastopen = Some(number(&queue)?);
-    }
-    options.rcvbuf = given.param(1, "rcvbuf").as_ref().map(size).transpose()?;
-    options.sndbuf = given.param(1, "sndbuf").as_ref().map(size).transpose()?;
-    if let Some(only) = given.param(1, "ipv6only") {
-        if !given.text(0).starts_with('[') {
-            return Err(Diagnostic::error(
-                only.span,
-                format!("ipv6only is not supported on addr \"{}\"", given.text(0)),
-            ));
+fn option(options: &mut ListenOptions, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "bind" | "reuseport" => {}
+        "deferred" => options.deferred = true,
+        "multipath" => options.multipath = true,
+        "backlog" => match number(name, value)? {
+            0 => return Err(invalid(name, value)),
+            backlog => options.backlog = backlog,
+        },
+        "fastopen" => options.fastopen = Some(number(name, value)?),
+        "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
+        "sndbuf" => options.sndbuf = Some(size(name, value)?),
+        "ipv6only" if value.starts_with('o') => {
+            options.ipv6only =
+                value::parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{}\"", value))?;
         }
-        options.ipv6only = value::parse_flag(&only.text).ok_or_else(|| invalid(&only))?;
+        "so_keepalive" => options.keepalive = Some(keepalive(value)?),
+        name if NOT_BUILT.contains(&name) => {
+            return Err(format!("the \"{name}\" parameter of \"listen\" is known to nginx, not built in fairlead yet"));
+        }
+        _ => return Err(format!("invalid parameter \"{name}={value}\"")),
     }
-    options.keepalive = given.param(1, "so_keepalive").as_ref().map(keepalive).transpose()?;
-    Ok(Some(options))
+    Ok(())
 }
 
-fn invalid(word: &Word) -> Diagnostic {
-    Diagnostic::error(word.span, format!("invalid parameter \"{}\"", word.text))
+fn invalid(name: &str, value: &str) -> String {
+    format!("invalid {name} \"{name}={value}\"")
 }
 
-fn number(word: &Word) -> Result<i32, Diagnostic> {
-    value::parse_int(&word.text).and_then(|number| i32::try_from(number).ok()).ok_or_else(|| invalid(word))
+fn number(name: &str, value: &str) -> Result<i32, String> {
+    value.parse().ok().filter(|number| *number >= 0).ok_or_else(|| invalid(name, value))
 }
 
-fn size(word: &Word) -> Result<usize, Diagnostic> {
-    value::parse_size(&word.text).and_then(|size| usize::try_from(size).ok()).ok_or_else(|| invalid(word))
+fn size(name: &str, value: &str) -> Result<usize, String> {
+    let bytes = value::parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| invalid(name, value))
 }
 
 /// `on`, `off`, or `[idle]:[interval]:[count]` with at least one of them.
-fn keepalive(word: &Word) -> Result<Keepalive, Diagnostic> {
-    match &*word.text {
+fn keepalive(value: &str) -> Result<Keepalive, String> {
+    match value {
         "on" => return Ok(Keepalive::On { idle: None, interval: None, count: None }),
         "off" => return Ok(Keepalive::Off),
         _ => {}
     }
-    let invalid = || Diagnostic::error(word.span, format!("invalid so_keepalive value: \"{}\"", word.text));
-    let mut parts = word.text.split(':');
-    let (idle, interval, count) = (parts.next(), parts.next(), parts.next());
-    let (Some(interval), Some(count), None) = (interval, count, parts.next()) else { return Err(invalid()) };
-    let time = |text: &str| -> Result<Option<Duration>, Diagnostic> {
-        if text.is_empty() { Ok(None) } else { value::parse_time(text).map(Some).ok_or_else(invalid) }
+    let invalid = || format!("invalid so_keepalive value: \"{value}\"");
+    let time = |part: Option<&str>| match part {
+        None | Some("") => Ok(None),
+        Some(text) => value::parse_time(text).map(Some).ok_or_else(invalid),
     };
-    let count = match count {
-        "" => None,
-        count => Some(count.parse().map_err(|_| invalid())?),
+    let mut parts = value.split(':');
+    let (idle, interval) = (time(parts.next())?, time(parts.next())?);
+    let count = match parts.next() {
+        None | Some("") => None,
+        Some(count) => Some(count.parse().map_err(|_| invalid())?),
     };
-    let (idle, interval) = (time(idle.unwrap_or_default())?, time(interval)?);
-    if idle.is_none() && interval.is_none() && count.is_none() {
+    if parts.next().is_some() || (idle.is_none() && interval.is_none() && count.is_none()) {
         return Err(invalid());
     }
     Ok(Keepalive::On { idle, interval, count })

@@ -203,6 +203,8 @@ pub struct Location {
     pub server_tokens: bool,
     /// Subrequests have lines in the access log.
     pub log_subrequest: bool,
+    /// What stands in place of our name.
+    pub(crate) server_text: Option<Arc<Template<Variable>>>,
     pub tcp_nodelay: bool,
     pub chunked_transfer_encoding: bool,
     pub reset_timedout_connection: bool,

@@ -11,6 +11,7 @@ use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
 use crate::send_file::send_file;
 use crate::throttle;
+use crate::uri;
 use fairlead_core::clock;
 use fairlead_core::log::Level;
 use fairlead_core::net::Push;
@@ -19,10 +20,15 @@ use std::task::{Context, Poll, Waker};
 
 /// What `Server:` says.
 pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
+/// The name of the build, for those that were given one.
+pub(crate) const BUILD: Option<&str> = option_env!("FAIRLEAD_BUILD");
 
 /// Sends `reply`; reads what is left of the request's body.
 pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Reply) -> After {
     let mut reply = reply;
+    if reply.page.is_some() && exchange.location.server_text.is_some() {
+        sign(exchange, &mut reply);
+    }
     if let Some(status) = exchange.answer_status.filter(|_| reply.page.is_none()) {
         reply.status = status;
     }
@@ -63,6 +69,17 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     }
     exchange.completed = true;
     settle(client, exchange, keep).await
+}
+
+/// Puts the text of `server_tokens` where a built-in page has our name.
+fn sign(exchange: &Exchange, reply: &mut Reply) {
+    let (Some(text), Body::Bytes(page)) = (&exchange.location.server_text, &mut reply.body) else { return };
+    let name: &[u8] = if exchange.location.server_tokens { SERVER.as_bytes() } else { b"fairlead" };
+    let Some(at) = memchr::memmem::rfind(page, name) else { return };
+    let mut signed = page.get(..at).unwrap_or_default().to_vec();
+    exchange.render(text, &mut signed);
+    signed.extend_from_slice(page.get(at + name.len()..).unwrap_or_default());
+    *page = signed.into();
 }
 
 /// Head and body as they are.
@@ -207,8 +224,17 @@ pub(crate) fn push_carried(exchange: &Exchange, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn push_server(exchange: &Exchange, out: &mut Vec<u8>) {
-    let server = if exchange.location.server_tokens { SERVER } else { "fairlead" };
-    push_field(b"Server", server.as_bytes(), out);
+    let Some(text) = &exchange.location.server_text else {
+        let server = if exchange.location.server_tokens { SERVER } else { "fairlead" };
+        return push_field(b"Server", server.as_bytes(), out);
+    };
+    let mut server = Vec::new();
+    exchange.render(text, &mut server);
+    if !server.is_empty() {
+        out.extend_from_slice(b"Server: ");
+        uri::push_without_controls(&server, out);
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 pub(crate) fn push_date(out: &mut Vec<u8>) {

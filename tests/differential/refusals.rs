@@ -184,6 +184,18 @@ const ROWS: &[(Where, &str)] = &[
     (Main, "http { "),
 ];
 
+/// Where we say something else, and why.
+const OTHERWISE: &[(&str, &str)] = &[
+    ("127.0.0.1:{port} ipv6only=on", "what has no effect is told"),
+    ("server_name a..b;", "a name that no host can have; nginx says so only where two servers share an address"),
+    ("server_name a.*.b;", "the same"),
+    ("server_name www*;", "the same"),
+    ("location @a { } location @a { }", "the second one is lost, which is told"),
+    ("resolver 127.0.0.1 ipv6=off ipv4=off;", "1.22 has no ipv4= yet"),
+    ("resolver 127.0.0.1 what=off;", "a parameter is no host name"),
+    ("root \"/a;", "a brace would not end a text in quotes"),
+];
+
 /// What either says: whether it takes the configuration, and its complaint without the place.
 fn judged(setup: Setup, (at, text): (Where, &str)) -> (bool, String) {
     let blocks = match at {
@@ -197,7 +209,10 @@ fn judged(setup: Setup, (at, text): (Where, &str)) -> (bool, String) {
         let (_, rest) = line.split_once("[emerg] ").or_else(|| line.split_once("[warn] "))?;
         // nginx puts the number of its process there.
         let rest = rest.split_once(": ").filter(|(before, _)| before.contains('#')).map_or(rest, |(_, rest)| rest);
-        Some(rest.split(" in /").next().unwrap_or(rest).to_owned())
+        let rest = rest.split(" in /").next().unwrap_or(rest);
+        // Each of them has a port of its own.
+        let ports = rest.split(' ').map(|word| if word.starts_with("127.0.0.1:") { "ADDRESS" } else { word });
+        Some(ports.collect::<Vec<_>>().join(" "))
     });
     (accepted, complaint.unwrap_or_default())
 }
@@ -210,7 +225,8 @@ fn what_is_wrong_is_refused_in_the_same_words() {
             let setup = if *nginx { Setup::nginx() } else { Setup::new(env!("CARGO_BIN_EXE_fairlead")) };
             judged(setup, *row)
         });
-        if theirs != ours {
+        let listed = OTHERWISE.iter().any(|(text, _)| *text == row.1);
+        if (theirs != ours) != listed {
             wrong.push(format!("{row:?}\n   nginx {theirs:?}\n   ours  {ours:?}"));
         }
     }

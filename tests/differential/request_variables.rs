@@ -307,6 +307,8 @@ fn generated(seed: u64) -> Case {
     let hosts = ["first.test", "x.first.test", "second.test", "re7.test", "else.test"];
     let host = hosts[dice.roll(hosts.len() as u64) as usize];
     let method = ["GET", "GET", "GET", "HEAD", "POST"][dice.roll(5) as usize];
+    // The peer answers HEAD with a body, which is no answer to compare.
+    let method = if method == "HEAD" && target.starts_with("/peer") { "GET" } else { method };
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
     for _ in 0..dice.roll(4) {
         let field = FIELDS[dice.roll(FIELDS.len() as u64) as usize];

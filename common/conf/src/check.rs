@@ -16,6 +16,10 @@ pub(crate) fn argument(directive: &str, word: &Word, kind: &Value) -> Result<(),
             .is_none()
             .then(|| format!("invalid value \"{text}\" in \"{directive}\" directive, it must be \"on\" or \"off\"")),
         Value::Int(range) => match value::parse_int(text) {
+            // As nginx, which reads no sign where none may be.
+            Some(number) if number < 0 && *range.start() >= 0 => {
+                Some(format!("\"{directive}\" directive invalid number"))
+            }
             None => Some(format!("\"{directive}\" directive invalid number")),
             Some(number) if !range.contains(&number) => Some(out_of(range)),
             Some(_) => None,

@@ -6,10 +6,12 @@ use memchr::{memchr, memchr2};
 /// What a request line and its fields may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// `large_client_header_buffers`: the longest request line or field.
+    /// `client_header_buffer_size`: where a head begins.
+    pub first: usize,
+    /// `large_client_header_buffers`: how large each is, and so how long the longest line in one.
     pub line: usize,
-    /// All of the head together: number of buffers times their size.
-    pub head: usize,
+    /// How many of them there are for the lines that do not fit where the line before is.
+    pub buffers: u32,
     /// `max_headers`.
     pub headers: usize,
     /// `underscores_in_headers`.
@@ -20,7 +22,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { line: 8 << 10, head: 32 << 10, headers: 1000, underscores: false, ignore_invalid: true }
+        Limits { first: 1 << 10, line: 8 << 10, buffers: 4, headers: 1000, underscores: false, ignore_invalid: true }
     }
 }
 
@@ -80,6 +82,10 @@ pub struct Request {
     has_line: bool,
     /// Where the last line ends that was found good.
     sound: usize,
+    /// How many large buffers nginx would have taken for the lines so far, and what they use of the
+    /// last one (of the first buffer, when there are none).
+    buffers: u32,
+    used: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -223,13 +229,35 @@ impl Request {
             if unfinished > 0 && !rest.first().is_some_and(|byte| is_method_byte(*byte) || *byte == b'\r') {
                 return Err(INVALID_METHOD);
             }
-            return if unfinished > limits.line { Err(LONG_URI) } else { Ok(()) };
+            return if self.fits(unfinished, limits) { Ok(()) } else { Err(LONG_URI) };
         }
-        let head = self.line_start + unfinished;
-        if unfinished > limits.line || (unfinished > 0 && head > limits.head) {
-            return Err(LONG_FIELD);
+        if self.fits(unfinished, limits) { Ok(()) } else { Err(LONG_FIELD) }
+    }
+
+    /// What is left where the last line is.
+    fn room(&self, limits: &Limits) -> usize {
+        let size = if self.buffers == 0 { limits.first } else { limits.line };
+        size.saturating_sub(self.used)
+    }
+
+    /// Whether a line of this length could still be held.
+    fn fits(&self, len: usize, limits: &Limits) -> bool {
+        len <= self.room(limits) || (len <= limits.line && self.buffers < limits.buffers)
+    }
+
+    /// Counts a line with its end; false when it is too long. As nginx: it is held in one piece, by the
+    /// next large buffer when it does not fit behind the line before.
+    fn place(&mut self, len: usize, limits: &Limits) -> bool {
+        let len = len + 2;
+        if !self.fits(len, limits) {
+            return false;
         }
-        Ok(())
+        if len > self.room(limits) {
+            self.buffers += 1;
+            self.used = 0;
+        }
+        self.used += len;
+        true
     }
 
     fn take_request_line(&mut self, line: Slice, limits: &Limits) -> Result<(), BadRequest> {
@@ -237,7 +265,7 @@ impl Request {
             // RFC 9112 section 2.2: an empty line before the request line is ignored.
             return if self.line_start > 64 { Err(INVALID_LINE) } else { Ok(()) };
         }
-        if line.len as usize > limits.line {
+        if !self.place(line.len as usize, limits) {
             return Err(LONG_URI);
         }
         self.line = line;
@@ -279,7 +307,7 @@ impl Request {
     }
 
     fn take_field(&mut self, line: Slice, limits: &Limits) -> Result<(), BadRequest> {
-        if line.len as usize > limits.line || self.line_start > limits.head {
+        if !self.place(line.len as usize, limits) {
             return Err(LONG_FIELD);
         }
         let text = line.of(&self.buffer);

@@ -51,10 +51,14 @@ fn level(blocks: &[LocationBlock], planner: &Planner<'_>) -> Level {
 fn named(blocks: &[LocationBlock], planner: &Planner<'_>) -> AHashMap<Box<str>, Arc<Location>> {
     let mut named = AHashMap::new();
     for block in blocks.iter().filter(|block| matches!(block.name.kind, Kind::Named)) {
-        if named.insert(block.name.text.clone(), Arc::new(written(block, planner))).is_some() {
-            let message = format!("duplicate location \"{}\"", block.name.text);
-            planner.report(Diagnostic::error(block.span, message).help("write both as one, or remove one of them"));
+        let compiled = Arc::new(written(block, planner));
+        // As nginx: nobody else gets there.
+        if named.contains_key(&block.name.text) {
+            let message = format!("duplicate location \"{}\", ignored", block.name.text);
+            planner.report(Diagnostic::warning(block.span, message));
+            continue;
         }
+        named.insert(block.name.text.clone(), compiled);
     }
     named
 }
@@ -170,6 +174,7 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
         lingering_timeout: client.lingering_timeout,
         server_tokens: client.server_tokens,
         log_subrequest: client.log_subrequest,
+        server_text: client.server_text.clone(),
         tcp_nodelay: client.tcp_nodelay,
         chunked_transfer_encoding: client.chunked,
         reset_timedout_connection: client.reset_timedout,

@@ -2,7 +2,10 @@
 
 use crate::directives::ALL;
 use crate::plan::Lingering;
-use fairlead_conf::{Args, Directive, Given, Repeat, Value};
+use crate::respond::{BUILD, SERVER};
+use crate::variables::{self, Variable};
+use fairlead_conf::{Args, Directive, Given, Piece, Repeat, Template, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Settings {
     pub lingering_timeout: Duration,
     pub server_tokens: bool,
     pub log_subrequest: bool,
+    /// In place of the name.
+    pub server_text: Option<Arc<Template<Variable>>>,
     pub tcp_nodelay: bool,
     pub chunked: bool,
     pub reset_timedout: bool,
@@ -108,10 +113,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
     Row {
         name: "server_tokens",
         contexts: ALL,
-        args: Args::exactly(&[Value::Text], "on | off"),
+        args: Args::exactly(&[Value::Template], "on | off | build | string"),
         repeat: Repeat::Once,
         default: Some("on"),
-        doc: "Whether error pages and the `Server` field tell the version.",
+        doc: "Whether error pages and the `Server` field tell the version; `build` adds the name of the build, if it has \
+              one. Any other text, which may hold variables, takes the place of both; where it is empty no `Server` \
+              field is sent.",
         set: server_tokens,
     },
     Row {
@@ -191,13 +198,15 @@ pub(crate) const DIRECTIVES: &[Row] = &[
 ];
 
 fn server_tokens(client: &mut Settings, given: &Given<'_>) -> Result<(), fairlead_conf::Diagnostic> {
-    client.server_tokens = match given.text(0) {
-        "on" => true,
-        "off" => false,
-        other => {
-            let message = format!("\"{other}\" of \"server_tokens\" is known to nginx, not built in fairlead yet");
-            return Err(given.error(0, message).help("it must be \"on\" or \"off\""));
+    client.server_text = None;
+    client.server_tokens = given.text(0) != "off";
+    match given.text(0) {
+        "on" | "off" => {}
+        "build" => {
+            let text = |build| Piece::Text(format!("{SERVER} ({build})").into());
+            client.server_text = BUILD.map(|build| Arc::new(Template { pieces: vec![text(build)] }));
         }
-    };
+        _ => client.server_text = Some(Arc::new(variables::compile(given.word(0), given.cx)?)),
+    }
     Ok(())
 }

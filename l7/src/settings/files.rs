@@ -245,8 +245,10 @@ pub(crate) fn root_and_alias(block: &Block) -> Option<Diagnostic> {
 
 fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
     let name = &given.statement.name.text;
-    if given.text(0).contains("$document_root") || given.text(0).contains("${document_root") {
-        return Err(given.error(0, format!("the $document_root variable may not be used in the \"{name}\" directive")));
+    for variable in ["document_root", "realpath_root"] {
+        if given.text(0).contains(&format!("${variable}")) || given.text(0).contains(&format!("${{{variable}")) {
+            return Err(given.error(0, format!("the ${variable} variable cannot be used in the \"{name}\" directive")));
+        }
     }
     let mut path = variables::compile(given.word(0), given.cx)?;
     // nginx takes one final slash off `root`: paths begin with one.
@@ -285,7 +287,7 @@ fn add_types(types: &mut Vec<Extension>, given: &Given<'_>) -> Result<(), Diagno
     let known = types.iter().enumerate().map(|(index, (extension, _))| (extension.clone(), index));
     let mut seen: ahash::AHashMap<Box<str>, usize> = known.collect();
     for statement in &given.block().statements {
-        if statement.block.is_some() || statement.args.is_empty() {
+        if statement.block.is_some() {
             let message = format!("\"{}\" must be followed by file name extensions", statement.name.text);
             return Err(Diagnostic::error(statement.name.span, message));
         }
@@ -297,12 +299,12 @@ fn add_types(types: &mut Vec<Extension>, given: &Given<'_>) -> Result<(), Diagno
                     types.push((key, statement.name.text.clone()));
                 }
                 Some(&index) => {
-                    let message = format!(
-                        "duplicate extension \"{}\", content type: \"{}\"",
-                        extension.text, statement.name.text
-                    );
-                    given.cx.report(Diagnostic::warning(extension.span, message));
                     if let Some(entry) = types.get_mut(index) {
+                        let message = format!(
+                            "duplicate extension \"{}\", content type: \"{}\", previous content type: \"{}\"",
+                            extension.text, statement.name.text, entry.1
+                        );
+                        given.cx.report(Diagnostic::warning(extension.span, message));
                         entry.1 = statement.name.text.clone();
                     }
                 }

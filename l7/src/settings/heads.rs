@@ -2,12 +2,14 @@
 
 use crate::directives::{HTTP, SERVER};
 use crate::h1::Limits;
-use fairlead_conf::{Args, Directive, Repeat, Value};
+use fairlead_conf::{Args, Diagnostic, Directive, Given, Repeat, Value, value};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
     pub client_header_timeout: Duration,
+    /// `client_header_buffer_size`.
+    pub first_buffer: u64,
     /// Number and bytes of `large_client_header_buffers`.
     pub buffers: (u64, u64),
     pub max_headers: usize,
@@ -18,15 +20,27 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub fn limits(&self) -> Limits {
-        let line = usize::try_from(self.buffers.1).unwrap_or(usize::MAX);
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         Limits {
-            line,
-            head: line.saturating_mul(usize::try_from(self.buffers.0).unwrap_or(usize::MAX)),
+            first: bytes(self.first_buffer),
+            line: bytes(self.buffers.1),
+            buffers: u32::try_from(self.buffers.0).unwrap_or(u32::MAX),
             headers: self.max_headers,
             underscores: self.underscores,
             ignore_invalid: self.ignore_invalid,
         }
     }
+}
+
+/// A head of this form can be held.
+fn check_head(heads: &Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let (number, size) = heads.buffers;
+    if heads.first_buffer.saturating_add(number.saturating_mul(size)) <= MOST_HEAD {
+        return Ok(());
+    }
+    let last = given.len().saturating_sub(1);
+    let name = &given.statement.name.text;
+    Err(given.error(last, format!("\"{name}\" allows heads of more than {MOST_HEAD} bytes in all")))
 }
 
 /// A message's positions are 32 bits: heads stay well below.
@@ -48,26 +62,26 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         args: Args::exactly(&[Value::Size], "size"),
         repeat: Repeat::Once,
         default: Some("1k"),
-        doc: "Checked and otherwise without effect: buffers for heads grow as needed, up to `large_client_header_buffers`.",
-        set: |_, given| given.size(0).map(drop),
+        doc: "Bytes of a head that need none of `large_client_header_buffers`.",
+        set: |heads, given| {
+            heads.first_buffer = given.size(0)?;
+            check_head(heads, given)
+        },
     },
     Directive {
         name: "large_client_header_buffers",
         contexts: HTTP.or(SERVER),
-        args: Args::exactly(&[Value::Int(1..=1_000_000), Value::Size], "number size"),
+        args: Args::exactly(&[Value::Text, Value::Text], "number size"),
         repeat: Repeat::Once,
         default: Some("4 8k"),
-        doc: "The size bounds the request line (else 414) and each header field (else 400); number times size bounds the whole head.",
+        doc: "Buffers for what does not fit in `client_header_buffer_size`. A line of the head is held in one piece: a request \
+              line longer than the size gets 414, a field 400, and so does a head that fills all of them.",
         set: |heads, given| {
-            let (number, size) = (given.int(0)?.unsigned_abs(), given.size(1)?);
-            if size == 0 || number.saturating_mul(size) > MOST_HEAD {
-                return Err(given.error(
-                    1,
-                    format!("\"large_client_header_buffers\" must be between 1 byte and {MOST_HEAD} bytes in all"),
-                ));
-            }
+            let invalid = |index| given.error(index, "\"large_client_header_buffers\" directive invalid value");
+            let number = given.text(0).parse().ok().filter(|&number: &u64| number > 0).ok_or_else(|| invalid(0))?;
+            let size = value::parse_size(given.text(1)).filter(|&size| size > 0).ok_or_else(|| invalid(1))?;
             heads.buffers = (number, size);
-            Ok(())
+            check_head(heads, given)
         },
     },
     Directive {

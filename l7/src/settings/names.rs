@@ -28,6 +28,10 @@ pub(crate) const DIRECTIVES: &[Directive<Vec<ServerName>>] = &[Directive {
                 text if text.starts_with('~') => text.into(),
                 text => text.to_ascii_lowercase().into(),
             };
+            let star = text.starts_with('*') && (text.len() < 3 || !text.starts_with("*."));
+            if star || &*text == "." {
+                return Err(given.error(index, format!("server name \"{text}\" is invalid")).help(FORMS));
+            }
             let name = Name::parse(&text).map_err(|why| given.error(index, why).help(FORMS))?;
             if text.contains('/') && !text.starts_with('~') {
                 given
