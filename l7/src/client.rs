@@ -1,13 +1,13 @@
 //! The client's side of a connection: sends now what the socket takes and
 //! keeps the rest, so that bytes from the worker's shared buffer never wait there.
 
-use crate::disk::Descriptor;
 use crate::filter::{Broken, Tail};
 use crate::stats::Counted;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Deadline, Push, Stream};
 use fairlead_core::worker::{self, Ticket};
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -172,15 +172,23 @@ impl Client {
         }
     }
 
-    /// Sends what the socket takes of a file's next bytes; nothing may wait here. Says how many; 0 is the
+    /// Sends what the socket takes now of a file's next bytes, once all else is out. Says how many; 0 is the
     /// end of the file.
     pub fn poll_send_file(
         &mut self,
         cx: &mut Context<'_>,
-        file: &Descriptor,
+        file: impl AsFd,
         (at, count): (u64, usize),
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(self.stream.poll_send_file(cx, file, (at, count)))?;
+        ready!(self.poll_flush(cx))?;
+        let most = match &mut self.throttle {
+            Some(throttle) => ready!(throttle.poll_allowance(cx, self.sent)),
+            None => count,
+        };
+        let sent = ready!(self.stream.poll_send_file(cx, file, (at, count.min(most))))?;
+        if let Some(throttle) = &mut self.throttle {
+            throttle.sent(self.sent, sent as u64);
+        }
         self.sent += sent as u64;
         Poll::Ready(Ok(sent))
     }

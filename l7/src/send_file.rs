@@ -117,6 +117,10 @@ async fn pass(client: &mut Client, exchange: &mut Exchange, (file, mut at, end):
             if let Poll::Ready(sent) = client.poll_send_file(cx, file, (at, count)) {
                 return Poll::Ready(sent.ok());
             }
+            if client.rests() {
+                client.deadline.set(exchange.location.send_timeout);
+                return Poll::Pending;
+            }
             client.deadline.poll(cx).map(|_| None)
         });
         match sent.await {

@@ -150,23 +150,31 @@ impl TempFile {
         TempFile { folder, name, made: None, length: 0 }
     }
 
-    /// Writes `bytes` to its end and gives their emptied buffer back. After a failure it is of no use.
-    pub async fn append(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
+    /// A file like this one, of which nothing is on disk yet.
+    pub fn another(&self) -> TempFile {
+        TempFile::new(self.folder.clone(), self.name)
+    }
+
+    /// Writes `bytes` to its end and gives their emptied buffer back; with a failure, the bytes themselves.
+    pub async fn append(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, (Failed, Vec<u8>)> {
         let (folder, name, made, at) = (self.folder.clone(), self.name, self.made.take(), self.length);
-        let written = tokio::task::spawn_blocking(move || {
-            let made = match made {
-                Some(made) => made,
-                None => Arc::new(Made::new(folder.make(name)?)),
+        let job = tokio::task::spawn_blocking(move || {
+            let made = match made.map_or_else(|| folder.make(name).map(|open| Arc::new(Made::new(open))), Ok) {
+                Ok(made) => made,
+                Err(failed) => return (None, Err(failed), bytes),
             };
-            let failed = |error| Failed { call: "pwrite()", path: made.path.clone(), error };
-            let file = made.file().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
-            file.write_all_at(&bytes, at).map_err(failed)?;
-            Ok((made, bytes))
+            let written = made.write(&bytes, at);
+            (Some(made), written, bytes)
         });
-        // The runtime ends, and this request with it.
-        let stopped = |_| Failed { call: "pwrite()", path: self.folder.path.clone(), error: ErrorKind::Other.into() };
-        let (made, mut bytes) = written.await.map_err(stopped)??;
-        self.made = Some(made);
+        let (made, written, mut bytes) = job.await.unwrap_or_else(|_| {
+            // The runtime ends, and this request with it.
+            let (path, error) = (self.folder.path.clone(), ErrorKind::Other.into());
+            (None, Err(Failed { call: "pwrite()", path, error }), Vec::new())
+        });
+        self.made = made;
+        if let Err(failed) = written {
+            return Err((failed, bytes));
+        }
         self.length += bytes.len() as u64;
         bytes.clear();
         Ok(bytes)
@@ -181,6 +189,23 @@ impl TempFile {
 impl Made {
     fn new(open: Open) -> Made {
         Made { path: open.path.clone(), open: Some(open) }
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<(), Failed> {
+        let failed = |error| Failed { call: "pwrite()", path: self.path.clone(), error };
+        let file = self.file().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+        file.write_all_at(bytes, at).map_err(failed)
+    }
+
+    /// So many bytes of it, from `at` on.
+    pub async fn read(self: Arc<Made>, at: u64, count: usize) -> io::Result<Vec<u8>> {
+        let job = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; count];
+            let file = self.file().ok_or(ErrorKind::NotFound)?;
+            file.read_exact_at(&mut bytes, at)?;
+            Ok(bytes)
+        });
+        job.await.unwrap_or_else(|_| Err(ErrorKind::Other.into()))
     }
 
     pub fn file(&self) -> Option<&File> {

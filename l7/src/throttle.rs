@@ -53,7 +53,7 @@ impl Bytes {
     }
 }
 
-/// A client that is not to be served faster.
+/// A stream of bytes that is to be no faster.
 pub(crate) struct Throttle {
     rate: Rate,
     /// Bytes that go out before any are counted.
@@ -78,7 +78,7 @@ pub(crate) fn begin(client: &mut Client, exchange: &mut Exchange) {
 }
 
 impl Throttle {
-    fn new(limit: u64, after: u64, since: Tick) -> Throttle {
+    pub fn new(limit: u64, after: u64, since: Tick) -> Throttle {
         let rate = Rate { limit, since, before: 0 };
         Throttle { rate, after, rest: Deadline::default(), rests: false }
     }

@@ -11,6 +11,7 @@ mod added_headers;
 mod addition;
 mod auth;
 mod bodies;
+mod buffering;
 mod charset;
 mod error_pages;
 mod errors;

@@ -233,7 +233,7 @@ impl Taking {
         });
         let first = file.made().is_none();
         let written = file.append(std::mem::take(&mut self.memory)).await;
-        self.memory = written.map_err(|failed| {
+        self.memory = written.map_err(|(failed, _)| {
             exchange.log(Level::Crit, format_args!("{failed}"));
             BodyError::Unwritten
         })?;

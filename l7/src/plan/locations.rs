@@ -114,6 +114,7 @@ fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<
         PassTo::Variables(template) => (Target::Variables(template.clone()), None),
     };
     let place = (location_path(&block.name), build.cx);
+    planner.temp_folder(&block.inherited.proxy.temp_path);
     let compiled = proxy::compile(&block.inherited.proxy, target, url, place);
     let proxy = compiled.map_err(|diagnostic| planner.report(diagnostic)).ok()?;
     for check in &block.checks {

@@ -12,7 +12,7 @@ use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, Transfer};
 use crate::proxy::{Proxy, accel, instead, response};
 use crate::respond;
-use crate::throttle;
+use crate::throttle::{self, Throttle};
 use fairlead_core::clock::tick;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::{Address, NotConnected, Origin, Stream};
@@ -308,11 +308,19 @@ impl<'a> Attempt<'a> {
         let head_len = out.len();
         client.leave_out(head_len);
         let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);
+        transfer.limit = self.limit(exchange);
         transfer.last = respond::last_push(exchange, to_client.keep);
         let started = self.send_head(cx, client, exchange, &out, rest, transfer);
         out.truncate(head_len);
         exchange.sent_head = out;
         started
+    }
+
+    /// `proxy_limit_rate`
+    fn limit(&self, exchange: &Exchange) -> Option<Box<Throttle>> {
+        let buffers = exchange.buffering.unwrap_or(self.proxy.buffering);
+        let rate = if buffers { self.proxy.limit_rate.of(exchange) } else { 0 };
+        (rate > 0).then(|| Box::new(Throttle::new(rate, 0, tick())))
     }
 
     fn send_head(

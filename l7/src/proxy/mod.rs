@@ -1,7 +1,9 @@
 //! `proxy_pass`: the request goes to a peer, the response comes back.
 
 mod accel;
+mod ahead;
 mod attempt;
+mod buffered;
 mod cookies;
 mod instead;
 mod names;
@@ -12,6 +14,7 @@ mod request;
 mod response;
 mod run;
 pub(crate) mod settings;
+mod spool;
 mod sticky;
 mod target;
 mod transfer;
@@ -26,6 +29,8 @@ pub use sticky::StickyCookie;
 pub(crate) use sticky::cookie as sticky_cookie;
 
 use crate::route::Pattern;
+use crate::temp_file::TempFolder;
+use crate::throttle::Bytes;
 use crate::variables::Variable;
 use fairlead_conf::Template;
 use fairlead_core::net::Origin;
@@ -79,6 +84,15 @@ pub struct Proxy {
     pub ignore_client_abort: bool,
     /// Longest response head: `proxy_buffer_size`.
     pub buffer_size: usize,
+    /// `proxy_buffering`: what a slow client does not take waits here and not at the peer.
+    pub buffering: bool,
+    /// Bytes of `proxy_buffers` together.
+    pub buffers: usize,
+    /// 0 writes no response to a file.
+    pub max_temp_file_size: u64,
+    pub temp_file_write_size: usize,
+    pub temp_path: Arc<TempFolder>,
+    pub limit_rate: Bytes,
     pub intercept_errors: bool,
     pub ignored: Ignored,
     pub next: NextUpstream,

@@ -12,7 +12,7 @@ use crate::proxy::pump::Pump;
 use crate::proxy::request::{self, BodyFraming};
 use crate::proxy::settings::Local;
 use crate::proxy::target::{self, Destination};
-use crate::proxy::transfer::Cut;
+use crate::proxy::transfer::{Cut, Transfer};
 use crate::respond;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
@@ -102,7 +102,12 @@ impl Run<'_> {
             let may_retry = self.may_go_on();
             let mut attempt = Attempt::new(self.proxy, pump, may_retry);
             let failure = match self.one(client, exchange, &mut lease, &mut attempt).await {
-                Ok(ended) => return ended,
+                Ok(Answered::Ended(ended)) => return ended,
+                Ok(Answered::Sending(mut transfer)) => {
+                    drop(lease);
+                    let sent = transfer.finish(client, exchange, self.proxy).await;
+                    return sent_all(client, exchange, &mut transfer, sent).await;
+                }
                 Err(failure) => failure,
             };
             self.close_record(exchange, &attempt, failure);
@@ -190,7 +195,7 @@ impl Run<'_> {
         exchange: &mut Exchange,
         lease: &mut Lease,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Answered, Failure> {
         if !self.allows(exchange) {
             exchange.log(Level::Error, format_args!("access to upstream denied while connecting to upstream"));
             return Err(Failure::Denied);
@@ -222,7 +227,7 @@ impl Run<'_> {
         attempt: &mut Attempt<'_>,
         mut peer: PeerConnection,
         started: Started,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Answered, Failure> {
         lease.succeed(tick());
         lease.first_byte(since_pick(exchange));
         let mut transfer = match started {
@@ -234,16 +239,16 @@ impl Run<'_> {
                     record.bytes_sent = attempt.pump.sent;
                 });
                 exchange.body_is_gone |= attempt.pump.streamed;
-                return Ok(ended);
+                return Ok(Answered::Ended(ended));
             }
             Started::Upgrade(early) => {
                 let ended = super::upgrade::run(client, exchange, self.proxy, peer, early).await;
                 lease.last_byte(since_pick(exchange));
-                return Ok(ended);
+                return Ok(Answered::Ended(ended));
             }
         };
         if !Box::pin(transfer.begin(client, exchange)).await {
-            return Ok(Ended::Broken);
+            return Ok(Answered::Ended(Ended::Broken));
         }
         let passed = transfer.run(client, &mut peer, exchange, attempt).await;
         record(exchange, |record| {
@@ -257,30 +262,22 @@ impl Run<'_> {
         }
         lease.peer.state.bytes_sent.add(attempt.pump.sent);
         lease.peer.state.bytes_received.add(transfer.received);
-        exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
         let whole = match passed {
             Ok(reusable) => {
                 lease.last_byte(since_pick(exchange));
                 reusable
             }
-            Err(cut) => {
-                log_cut(exchange, &cut);
-                return Ok(Ended::Broken);
-            }
+            Err(cut) => return Ok(Answered::Ended(sent_all(client, exchange, &mut transfer, Err(cut)).await)),
         };
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
         let reusable = whole && kept && attempt.is_sent(exchange);
         if let Some(group) = self.pooled().filter(|_| reusable) {
             exchange.worker.pool.give(group, &lease.peer, peer);
         }
-        exchange.completed = Box::pin(transfer.complete(client, exchange)).await;
-        exchange.gzipped = transfer.gzipped();
-        exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
-        if !exchange.completed {
-            return Ok(Ended::Broken);
+        if !transfer.is_out(client) && !client.is_muted() {
+            return Ok(Answered::Sending(Box::new(transfer)));
         }
-        let after = respond::settle(client, exchange, transfer.to_client.keep).await;
-        Ok(Ended::Sent(after))
+        Ok(Answered::Ended(sent_all(client, exchange, &mut transfer, Ok(())).await))
     }
 
     /// The whole request once more, with what the variables say of the peer that was picked.
@@ -375,6 +372,32 @@ impl Run<'_> {
     }
 }
 
+/// How far an answer has come when nothing more is to be had of the peer.
+enum Answered {
+    Ended(Ended),
+    /// The client has not taken all of it yet.
+    Sending(Box<Transfer>),
+}
+
+/// The end of a response that a peer has given.
+async fn sent_all(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    transfer: &mut Transfer,
+    sent: Result<(), Cut>,
+) -> Ended {
+    exchange.completed = sent.is_ok() && Box::pin(transfer.complete(client, exchange)).await;
+    exchange.gzipped = transfer.gzipped();
+    exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
+    if let Err(cut) = sent {
+        log_cut(exchange, &cut);
+    }
+    if !exchange.completed {
+        return Ended::Broken;
+    }
+    Ended::Sent(respond::settle(client, exchange, transfer.to_client.keep).await)
+}
+
 fn record(exchange: &mut Exchange, change: impl FnOnce(&mut Record)) {
     if let Some(record) = exchange.attempts.last_mut() {
         change(record);
@@ -457,6 +480,9 @@ fn log_cut(exchange: &Exchange, cut: &Cut) {
             .log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while reading upstream")),
         Cut::PeerBroken => {
             exchange.log(Level::Error, format_args!("upstream sent invalid chunked response while reading upstream"))
+        }
+        Cut::FileFailed(error) => {
+            exchange.log(Level::Crit, format_args!("pread() failed {} while sending to client", OsError(error)));
         }
         Cut::Unfiltered(why) => exchange.log(Level::Error, format_args!("{why} while sending to client")),
         Cut::ClientGone => exchange.log(Level::Info, format_args!("client closed connection while sending to client")),

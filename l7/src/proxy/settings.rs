@@ -1,6 +1,7 @@
 //! The rows of `proxy_*` and what they say, before `compile` makes a [`crate::proxy::Proxy`] of it.
 
 mod answers;
+mod buffers;
 mod compile;
 mod connect;
 mod cookies;
@@ -9,6 +10,7 @@ mod redirect;
 mod rows;
 
 pub(crate) use answers::DIRECTIVES as ANSWERS;
+pub(crate) use buffers::DIRECTIVES as BUFFERS;
 pub(crate) use compile::compile;
 pub(crate) use connect::{Bind, DIRECTIVES as CONNECT, Local};
 pub(crate) use cookies::DIRECTIVES as COOKIES;
@@ -17,6 +19,8 @@ pub(crate) use redirect::Rule;
 pub(crate) use rows::DIRECTIVES;
 
 use crate::proxy::{CookieFlags, Ignored, Redirect};
+use crate::temp_file::TempFolder;
+use crate::throttle::Bytes;
 use crate::variables::Variable;
 use fairlead_conf::Template;
 use fairlead_core::net::Origin;
@@ -48,6 +52,12 @@ pub(crate) struct Settings {
     pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
     pub buffer_size: usize,
+    pub buffering: bool,
+    pub buffers: usize,
+    pub max_temp_file_size: u64,
+    pub temp_file_write_size: usize,
+    pub temp_path: Arc<TempFolder>,
+    pub limit_rate: Bytes,
     pub intercept_errors: bool,
     pub ignored: Ignored,
     pub next: Next,

@@ -1,12 +1,15 @@
 //! The response's body on its way through: decoded from the peer's framing,
-//! put into the client's, never kept.
+//! put into the client's, and kept only for a client that does not keep up (`buffered`).
 
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::filter::{self, Broken, Chain};
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
+use crate::proxy::Proxy;
 use crate::proxy::attempt::Attempt;
+use crate::proxy::buffered::Buffered;
 use crate::proxy::pool::PeerConnection;
+use crate::throttle::Throttle;
 use fairlead_core::net::Push;
 use std::future::poll_fn;
 use std::io;
@@ -39,7 +42,21 @@ pub(super) struct Transfer {
     /// What the peer sent behind the end of the body.
     pub surplus: Option<&'static str>,
     /// What changes the body on its way.
-    chain: Option<Box<Chain>>,
+    pub chain: Option<Box<Chain>>,
+    /// Once the client did not keep up.
+    pub buffered: Option<Box<Buffered>>,
+    /// The end of the body is on its way to the client.
+    ended: bool,
+    /// `proxy_limit_rate`
+    pub limit: Option<Box<Throttle>>,
+}
+
+/// Where the rest of a body comes from.
+pub(super) struct Source<'s, 'a> {
+    pub peer: &'s mut PeerConnection,
+    pub attempt: &'s mut Attempt<'a>,
+    /// More came than the body.
+    pub extra: bool,
 }
 
 enum FromPeer {
@@ -58,6 +75,8 @@ pub(super) enum Cut {
     PeerBroken,
     ClientGone,
     ClientTimedOut,
+    /// What was read ahead cannot be had back.
+    FileFailed(io::Error),
     /// A filter could not make sense of the body.
     Unfiltered(&'static str),
 }
@@ -70,15 +89,39 @@ impl Transfer {
             Framing::Chunked => FromPeer::Chunked(Chunked::default()),
             Framing::UntilClose => FromPeer::UntilClose,
         };
-        Transfer { from_peer, to_client, received: 0, later: 0, surplus: None, last: Push::Now, chain }
+        Transfer {
+            from_peer,
+            to_client,
+            received: 0,
+            later: 0,
+            surplus: None,
+            last: Push::Now,
+            chain,
+            buffered: None,
+            ended: false,
+            limit: None,
+        }
     }
 
     /// All has come from the peer, and went on.
     pub fn is_done(&self) -> bool {
-        self.is_read() && self.chain.as_ref().is_none_or(|chain| chain.is_done())
+        self.is_whole() && self.chain.as_ref().map_or(self.ended, |chain| chain.is_done())
     }
 
-    fn is_read(&self) -> bool {
+    /// All has come from the peer, and none of it waits here.
+    fn is_whole(&self) -> bool {
+        self.is_read() && !self.buffered.as_ref().is_some_and(|buffered| buffered.holds())
+    }
+
+    /// How much is still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.from_peer {
+            FromPeer::Length(left) => Some(left),
+            _ => None,
+        }
+    }
+
+    pub fn is_read(&self) -> bool {
         matches!(self.from_peer, FromPeer::Done)
     }
 
@@ -122,31 +165,35 @@ impl Transfer {
             self.surplus = Some(surplus);
         }
         let body = bytes.get(..len).unwrap_or_default();
+        if self.buffered.as_mut().is_some_and(|buffered| buffered.take(body)) {
+            return Ok(extra);
+        }
         if let Some(chain) = &mut self.chain {
             chain.feed(body);
             client.send(cx, [head, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
             return Ok(extra);
         }
-        let push = if self.is_read() { self.last } else { Push::Now };
-        self.send(cx, client, (head, body), push).map_err(|_| Cut::ClientGone)?;
+        self.send(cx, client, head, body).map_err(|_| Cut::ClientGone)?;
         Ok(extra)
     }
 
-    fn send(
-        &self,
-        cx: &mut Context<'_>,
-        client: &mut Client,
-        (head, body): (&[u8], &[u8]),
-        push: Push,
-    ) -> io::Result<()> {
-        if self.to_client.bodiless {
+    /// Sends `head` and a piece of the body, with the body's end behind it if it is the last.
+    pub fn send(&mut self, cx: &mut Context<'_>, client: &mut Client, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let last = self.is_whole();
+        self.ended |= last;
+        let push = if last { self.last } else { Push::Now };
+        let bodiless = self.to_client.bodiless;
+        if head.is_empty() && (bodiless || body.is_empty() && !(last && self.to_client.chunked)) {
+            return Ok(());
+        }
+        if bodiless {
             return client.send(cx, [head, b"", b"", b""]);
         }
         if !self.to_client.chunked {
             return client.send_as(cx, [head, body, b"", b""], push);
         }
         let mut size = Vec::with_capacity(20);
-        let tail: &[u8] = match (body.is_empty(), self.is_read()) {
+        let tail: &[u8] = match (body.is_empty(), last) {
             (true, true) => b"0\r\n\r\n",
             (true, false) => b"",
             (false, true) => b"\r\n0\r\n\r\n",
@@ -193,8 +240,8 @@ impl Transfer {
         }
     }
 
-    /// Passes on the rest of the body, and what is left of the request's; true when the peer's
-    /// connection can be used again.
+    /// Passes on the rest of the body, and what is left of the request's; true when the peer's connection
+    /// can be used again. What the client has not taken by then is for [`Transfer::finish`].
     pub async fn run(
         &mut self,
         client: &mut Client,
@@ -205,52 +252,116 @@ impl Transfer {
         if self.is_done() && client.is_flushed() {
             return Ok(true);
         }
-        let mut extra = false;
+        let proxy = attempt.proxy;
+        let mut source = Some(Source { peer, attempt, extra: false });
         let mut waits = Waits::Nothing;
         poll_fn(|cx| {
-            if !exchange.body.is_done() || !attempt.pump.is_idle() {
+            if let Some(Source { peer, attempt, .. }) = &mut source
+                && (!exchange.body.is_done() || !attempt.pump.is_idle())
+            {
                 // A peer that has answered may stop reading: its answer still goes through.
                 let _ = attempt.pump.poll(cx, client, peer, exchange);
             }
-            loop {
-                match client.poll_flush(cx) {
-                    Poll::Ready(flushed) => flushed.map_err(|_| Cut::ClientGone)?,
-                    Poll::Pending if client.rests() => {
-                        waits = Waits::Nothing;
-                        return Poll::Pending;
-                    }
-                    Poll::Pending => {
-                        waits.begin(Waits::Client(client.sent), client, exchange.location.send_timeout);
-                        return client.deadline.poll(cx).map(|_| Err(Cut::ClientTimedOut));
-                    }
-                }
-                if self.is_done() {
-                    return Poll::Ready(Ok(!extra));
-                }
-                if client.is_muted() && self.received > MOST_UNHEARD {
-                    return Poll::Ready(Ok(false));
-                }
-                if self.filter(cx, client, exchange)? {
-                    continue;
-                }
-                match self.poll_step(cx, client, peer, exchange) {
-                    Poll::Ready(step) => extra |= step?,
-                    Poll::Pending if self.flush(cx, client, exchange)? => {}
-                    Poll::Pending => {
-                        waits.begin(Waits::Peer(self.received), client, attempt.proxy.read_timeout);
-                        return client.deadline.poll(cx).map(|_| Err(Cut::PeerTimedOut));
-                    }
-                }
+            let done = self.poll(cx, client, &mut source, (exchange, proxy, &mut waits))?;
+            let Some(Source { attempt, extra, .. }) = &source else { return Poll::Ready(Ok(false)) };
+            let released = self.is_read() && exchange.body.is_done() && attempt.pump.is_idle();
+            match done {
+                Poll::Ready(whole) => Poll::Ready(Ok(whole && !extra)),
+                Poll::Pending if released => Poll::Ready(Ok(!extra)),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await
     }
 
+    /// All has gone out of here.
+    pub fn is_out(&self, client: &Client) -> bool {
+        self.is_done() && client.is_flushed()
+    }
+
+    /// Sends what is left when the peer has gone.
+    pub async fn finish(&mut self, client: &mut Client, exchange: &Exchange, proxy: &Proxy) -> Result<(), Cut> {
+        let mut waits = Waits::Nothing;
+        poll_fn(|cx| {
+            let done = self.poll(cx, client, &mut None, (exchange, proxy, &mut waits))?;
+            done.map(|_| Ok(()))
+        })
+        .await
+    }
+
+    /// Ready when all has gone out, or with false when nobody hears it.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        source: &mut Option<Source<'_, '_>>,
+        (exchange, proxy, waits): (&Exchange, &Proxy, &mut Waits),
+    ) -> Result<Poll<bool>, Cut> {
+        loop {
+            if let Poll::Ready(flushed) = self.poll_flush(cx, client) {
+                flushed.map_err(|_| Cut::ClientGone)?;
+            } else {
+                match self.poll_behind(cx, client, source, (exchange, proxy, waits)) {
+                    Poll::Ready(looked) => looked?,
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+                continue;
+            }
+            if self.is_done() {
+                return Ok(Poll::Ready(true));
+            }
+            if client.is_muted() && self.received > MOST_UNHEARD {
+                return Ok(Poll::Ready(false));
+            }
+            if self.filter(cx, client, exchange)? {
+                continue;
+            }
+            if self.buffered.as_ref().is_some_and(|buffered| buffered.holds()) {
+                if let Poll::Ready(given) = self.poll_give(cx, client, exchange) {
+                    given?;
+                    continue;
+                }
+                match self.poll_behind(cx, client, source, (exchange, proxy, waits)) {
+                    Poll::Ready(looked) => looked?,
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+                continue;
+            }
+            if let Some(cut) = self.buffered.as_mut().and_then(|buffered| buffered.take_cut()) {
+                return Err(cut);
+            }
+            if self.is_read() && self.chain.is_none() {
+                self.send(cx, client, b"", b"").map_err(|_| Cut::ClientGone)?;
+                continue;
+            }
+            let Some(Source { peer, extra, .. }) = source else { return Ok(Poll::Ready(true)) };
+            match self.poll_step(cx, client, peer, (exchange, usize::MAX)) {
+                Poll::Ready(step) => *extra |= step?,
+                Poll::Pending if self.flush(cx, client, exchange)? => {}
+                Poll::Pending if self.limit.as_ref().is_some_and(|limit| limit.rests()) => {
+                    *waits = Waits::Nothing;
+                    return Ok(Poll::Pending);
+                }
+                Poll::Pending => {
+                    waits.begin(Waits::Peer(self.received), client, proxy.read_timeout);
+                    return match client.deadline.poll(cx) {
+                        Poll::Ready(_) => Err(Cut::PeerTimedOut),
+                        Poll::Pending => Ok(Poll::Pending),
+                    };
+                }
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<io::Result<()>> {
+        client.poll_flush(cx)
+    }
+
     /// Sends the next piece that filters have; false when they wait for more from the peer.
     fn filter(&mut self, cx: &mut Context<'_>, client: &mut Client, exchange: &Exchange) -> Result<bool, Cut> {
-        let read = self.is_read();
+        let whole = self.is_whole();
         let Some(chain) = &mut self.chain else { return Ok(false) };
-        if read {
+        if whole {
             chain.end();
         }
         if chain.is_idle() {
@@ -274,18 +385,28 @@ impl Transfer {
         Ok(true)
     }
 
-    fn poll_step(
+    /// Reads up to `most` bytes once and passes them on; says whether more came than the body.
+    pub fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Client,
         peer: &mut PeerConnection,
-        exchange: &Exchange,
+        (exchange, most): (&Exchange, usize),
     ) -> Poll<Result<bool, Cut>> {
+        let most = match &mut self.limit {
+            Some(limit) => ready!(limit.poll_allowance(cx, self.received)).min(most),
+            None => most,
+        };
         exchange.worker.context.scratch.with_read(|buffer| {
+            let room = buffer.len().min(most);
+            let buffer = buffer.get_mut(..room).unwrap_or_default();
             let read = match ready!(peer.stream.poll_read(cx, buffer)) {
                 Ok(read) => read,
                 Err(error) => return Poll::Ready(Err(Cut::PeerFailed(error))),
             };
+            if let Some(limit) = &mut self.limit {
+                limit.sent(self.received, read as u64);
+            }
             if read == 0 {
                 return Poll::Ready(self.end(cx, client).map(|()| true));
             }
@@ -300,24 +421,26 @@ impl Transfer {
             return Err(Cut::PeerClosed);
         }
         self.from_peer = FromPeer::Done;
-        if self.chain.is_some() {
+        if self.chain.is_some() || self.buffered.as_ref().is_some_and(|buffered| buffered.holds()) {
             return Ok(());
         }
-        self.send(cx, client, (b"", b""), Push::Now).map_err(|_| Cut::ClientGone)
+        self.send(cx, client, b"", b"").map_err(|_| Cut::ClientGone)
     }
 }
 
 /// Which side the present deadline is for, with its byte count when the wait began: progress
 /// starts the wait anew.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
+pub(super) enum Waits {
     Nothing,
     Peer(u64),
     Client(u64),
+    /// For whether it is slow.
+    Slow(u64),
 }
 
 impl Waits {
-    fn begin(&mut self, wait: Waits, client: &mut Client, timeout: Duration) {
+    pub fn begin(&mut self, wait: Waits, client: &mut Client, timeout: Duration) {
         if *self != wait {
             *self = wait;
             client.deadline.set(timeout);

@@ -47,6 +47,12 @@ pub(crate) fn compile(
         allow: settings.allow.clone(),
         ignore_client_abort: settings.ignore_client_abort,
         buffer_size: settings.buffer_size,
+        buffering: settings.buffering,
+        buffers: settings.buffers,
+        max_temp_file_size: settings.max_temp_file_size,
+        temp_file_write_size: settings.temp_file_write_size,
+        temp_path: settings.temp_path.clone(),
+        limit_rate: settings.limit_rate.clone(),
         intercept_errors: settings.intercept_errors,
         ignored: settings.ignored,
         next: NextUpstream {
