@@ -53,6 +53,7 @@ pub struct Built {
 pub fn build(inputs: &Inputs<'_>) -> Built {
     let mut cx = Cx::new(&inputs.invocation.prefix, inputs.invocation.conf_dir());
     cx.attached.clone_from(&inputs.tree.attached);
+    cx.secrets.clone_from(&inputs.tree.secrets);
     for diagnostic in &inputs.tree.diagnostics {
         cx.report(diagnostic.clone());
     }

@@ -333,6 +333,7 @@ impl<'a> Planner<'a> {
             kind: if check.udp { Kind::Udp } else { Kind::Tcp },
             connect_timeout: server.proxy.connect_timeout,
             read_timeout: server.health.timeout,
+            judge: None,
         });
     }
 

@@ -36,7 +36,7 @@ impl Totals {
         // A server behind several addresses counts once.
         let servers: HashMap<_, _> = plan.outcomes().map(|(_, counts)| (Arc::as_ptr(counts), counts)).collect();
         let sum = |counter: fn(&crate::Outcomes) -> u64| servers.values().map(|counts| counter(counts)).sum();
-        let bindings = plan.groups().filter_map(|group| group.bindings.as_ref());
+        let bindings = plan.groups().filter_map(|group| group.kept.bindings.as_ref());
         let peers = plan.groups().map(|group| group.current());
         let in_progress = |group: &fairlead_core::upstream::Group| -> u64 {
             group.peers.iter().map(|peer| u64::from(peer.state.active.load(Ordering::Relaxed))).sum()

@@ -12,7 +12,7 @@ use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice
 use crate::host;
 use crate::phase::{self, Passed, Stop};
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
-use crate::proxy;
+use crate::proxy::{self, Bound};
 use crate::reply::Reply;
 use crate::respond;
 use crate::rewrite;
@@ -130,6 +130,8 @@ pub struct Exchange {
     pub(crate) buffering: Option<bool>,
     /// `$limit_rate`: what a rule or a peer said, or what is in force once a response began.
     pub(crate) limit_rate: Option<u64>,
+    /// Cookies of `sticky` whose peer gave no answer: they go out with whatever the client gets.
+    pub(crate) sticky_cookies: Vec<Vec<u8>>,
     /// What was taken in of the request's body, for all who ask for it.
     pub(crate) taken: Option<Rc<Taken>>,
     /// A part of it was streamed, and not kept.
@@ -212,10 +214,16 @@ pub struct Attempt {
     /// `None` when no live peer was left: the group's name is printed.
     pub peer: Option<Arc<Peer>>,
     pub group: Box<str>,
+    /// Position of its group in the plan.
+    pub from: Option<usize>,
+    /// What came of `sticky`, where the group has it.
+    pub bound: Option<Bound>,
     pub status: u16,
     /// The first try of another location than that of the tries before.
     pub anew: bool,
     pub started: Tick,
+    /// Milliseconds in the group's `queue` before `started`; `None` when it did not wait there.
+    pub queue_time: Option<u64>,
     /// Milliseconds from `started`; `None` until it happened.
     pub connect_time: Option<u64>,
     pub header_time: Option<u64>,
@@ -311,6 +319,7 @@ impl Exchange {
             carried: Vec::new(),
             buffering: None,
             limit_rate: None,
+            sticky_cookies: Vec::new(),
             taken: None,
             body_is_gone: false,
             body: BodyReader::Done,

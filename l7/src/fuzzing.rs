@@ -1,15 +1,10 @@
 //! Doors for the fuzzers to what reads a part of a stranger's message. Nothing else comes in here.
 
-use crate::{content, host, proxy, variables};
+use crate::{content, host, variables};
 
 pub use crate::content::fuzzed_ranges as ranges;
 
-/// The value that `sticky cookie` takes from a `Cookie` field.
-pub fn sticky_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    proxy::sticky_cookie(line, name)
-}
-
-/// The value of `$cookie_name`.
+/// The value of `$cookie_name`, and what `sticky cookie` goes by.
 pub fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     variables::cookie(line, name)
 }

@@ -1,6 +1,7 @@
 //! `http { … }` compiled: what requests are matched against and served by.
 
 pub(crate) mod build;
+mod checks;
 mod groups;
 mod locations;
 mod servers;
@@ -10,7 +11,7 @@ use crate::content::Tries;
 use crate::filter;
 use crate::h1::Limits;
 use crate::phase::{self, Gates};
-use crate::proxy::{Proxy, StickyCookie};
+use crate::proxy::{Proxy, Sticky};
 use crate::rewrite::Step;
 use crate::route::{Found, Level, Name, Names};
 use crate::settings::files;
@@ -42,13 +43,13 @@ pub struct Plan {
     pub groups: Vec<Arc<Group>>,
     /// Key of `hash`, compiled; one entry per group.
     pub keys: Vec<Option<Template<Variable>>>,
-    /// `sticky cookie`, compiled; one entry per group.
-    pub sticky: Vec<Option<StickyCookie>>,
+    /// `sticky`, compiled; one entry per group.
+    pub sticky: Vec<Option<Sticky>>,
     /// What `proxy_pass` calls each group, in lower case.
     group_names: AHashMap<Box<str>, usize>,
     listeners: Vec<Listener>,
     virtual_servers: AHashMap<ListenerKey, Arc<VirtualServers>>,
-    checks: Vec<Check>,
+    checks: Vec<checks::Wanted>,
     /// The variables that the configuration makes.
     pub(crate) customs: Customs,
     /// What has to be made ready for its variables.
@@ -82,8 +83,8 @@ impl Plan {
     }
 
     /// The active health checks it asks for.
-    pub fn checks(&self) -> Vec<Check> {
-        self.checks.clone()
+    pub fn checks(self: &Arc<Self>) -> Vec<Check> {
+        self.checks.iter().map(|wanted| wanted.of(self)).collect()
     }
 
     /// Where temporary files are made, each folder once.

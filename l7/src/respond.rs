@@ -218,6 +218,9 @@ pub(crate) fn carried_type(exchange: &Exchange) -> Option<&[u8]> {
 }
 
 pub(crate) fn push_carried(exchange: &Exchange, out: &mut Vec<u8>) {
+    for cookie in &exchange.sticky_cookies {
+        push_field(b"Set-Cookie", cookie, out);
+    }
     for (name, value) in exchange.carried.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"content-type")) {
         push_field(name, value, out);
     }

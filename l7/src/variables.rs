@@ -61,8 +61,6 @@ const PREFIXES: &[PrefixRow] = fields::PREFIXES;
 /// nginx's variables that have no value here yet.
 const NOT_BUILT: &[&str] = &[
     "upstream_cache_status",
-    "upstream_queue_time",
-    "upstream_last_server_name",
     "proxy_add_via",
     "date_local",
     "date_gmt",

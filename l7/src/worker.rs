@@ -35,6 +35,15 @@ impl Worker {
         let seed = fairlead_core::clock::unix_millis() ^ (context.id as u64) << 48;
         let balancers = plan.groups.iter().map(|group| Slot::new(group.clone(), seed)).collect();
         let pool = Pool::new(&plan.groups);
+        Worker::with(plan, context, balancers, pool)
+    }
+
+    /// One that passes nothing on: variables are looked up with it where no request is served.
+    pub(crate) fn idle(plan: Arc<Plan>) -> Rc<Worker> {
+        Worker::with(plan, Context::new(0), Vec::new(), Pool::new(&[]))
+    }
+
+    fn with(plan: Arc<Plan>, context: Rc<Context>, balancers: Vec<Slot>, pool: Rc<Pool>) -> Rc<Worker> {
         Rc::new(Worker {
             plan,
             context,

@@ -27,6 +27,7 @@ mod stream;
 mod texts;
 mod transcript;
 mod upstream;
+mod upstream_lists;
 mod userid;
 mod variables;
 mod wire;

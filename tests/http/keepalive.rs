@@ -128,3 +128,57 @@ fn an_idle_connection_ends_after_keepalive_timeout() {
     assert_eq!(client.get("/").header("connection"), Some("close"));
     client.assert_closed();
 }
+
+/// A group whose connections to the peer follow these rules, and how many of them so many requests took.
+fn connections(peer: &HttpPeer, rules: &str, ask: impl Fn(&fairlead_harness::Proxy)) -> usize {
+    let before = peer.connections();
+    let proxy = fairlead().workers(1).set("peer", peer.address()).http(&format!(
+        "upstream group {{ server {{peer}}; {rules} }}
+        server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://group; }} }}"
+    ));
+    ask(&proxy);
+    peer.connections() - before
+}
+
+#[test]
+fn idle_connections_to_peers_end_with_their_time() {
+    let peer = HttpPeer::named("x");
+    let twice = |proxy: &fairlead_harness::Proxy| {
+        assert_eq!(proxy.get("/").status(), 200);
+        std::thread::sleep(std::time::Duration::from_millis(2500));
+        assert_eq!(proxy.get("/").status(), 200);
+    };
+    assert_eq!(connections(&peer, "keepalive_timeout 60s;", twice), 1);
+    assert_eq!(connections(&peer, "keepalive_timeout 1s;", twice), 2);
+    assert_eq!(
+        connections(&peer, "keepalive_time 1s;", |proxy| {
+            twice(proxy);
+            assert_eq!(proxy.get("/").status(), 200);
+        }),
+        2,
+        "it is closed behind the request that finds it too old"
+    );
+}
+
+#[test]
+fn no_more_connections_to_peers_are_kept_than_asked_for() {
+    let peer = HttpPeer::start(|request| {
+        // Those that are asked together are answered together.
+        if request.target() == "/slow" {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        Answer::ok("x")
+    });
+    let burst = |proxy: &fairlead_harness::Proxy| {
+        for _ in 0..2 {
+            let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(proxy.address())).collect();
+            for client in &mut clients {
+                client.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+            }
+            assert!(clients.iter_mut().all(|client| client.response().status() == 200));
+        }
+    };
+    assert_eq!(connections(&peer, "keepalive 2;", burst), 10);
+    assert_eq!(connections(&peer, "keepalive 0;", burst), 12);
+    assert_eq!(connections(&peer, "", burst), 6, "32 unless it is written");
+}

@@ -49,9 +49,13 @@ mod smuggling;
 mod smuggling_setup;
 mod static_files;
 mod sticky;
+mod sticky_attributes;
+mod sticky_sessions;
+mod sticky_signed;
 mod sub_filter;
 mod symlinks;
 mod try_files;
+mod upstream_variables;
 mod userid;
 mod websocket;
 

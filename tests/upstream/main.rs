@@ -6,6 +6,7 @@
 use fairlead_harness::Setup;
 
 mod balance;
+mod checks;
 mod dynamic;
 mod dynamic_stream;
 mod failure;
@@ -13,6 +14,7 @@ mod hash;
 mod health;
 mod max_conns;
 mod methods;
+mod queue;
 mod srv;
 mod state;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairlead_harness::{Answer, Client, HttpPeer, Proxy};
+use fairlead_harness::{Answer, Client, HttpPeer, Proxy, eventually, eventually_within};
 
 use crate::fairlead;
 
@@ -78,4 +78,45 @@ fn times_of_stream_are_refused_in_http() {
         let word = method.rsplit(' ').next().unwrap();
         assert!(!fine && said.contains(&format!("invalid value \"{word}\"")), "{said}");
     }
+}
+
+#[test]
+fn a_peer_that_failed_gets_its_share_by_and_by() {
+    let (a, b) = (HttpPeer::named("a"), HttpPeer::named("b"));
+    let proxy = start("server {a} fail_timeout=1s slow_start=6s; server {b};", [&a, &b]);
+    let share = |count: usize| (0..count).filter(|_| proxy.get("/").text() == "a").count();
+    assert_eq!(share(40), 20, "whole from the start");
+    let port = a.stop().unwrap();
+    assert_eq!(share(10), 0);
+    let _a = HttpPeer::named_at("a", port.address());
+    eventually("the trial", || proxy.get("/").text() == "a");
+    let first = share(40);
+    assert!(first <= 10, "{first} of 40 at once");
+    eventually_within(Duration::from_secs(20), "its whole share", || share(20) == 10);
+}
+
+#[test]
+fn a_sticky_client_goes_elsewhere_while_its_peer_is_down_or_gone_and_to_backups_as_a_last_resort() {
+    let (a, b) = (HttpPeer::named("a"), HttpPeer::named("b"));
+    let ask = |proxy: &Proxy| {
+        let mut client = Client::connect(proxy.address());
+        let answer = client.request("GET / HTTP/1.1\r\nHost: x\r\nCookie: srv=one\r\n\r\n");
+        (answer.text(), answer.header("set-cookie").unwrap_or_default().to_owned())
+    };
+    let expect = |servers: &str, name: &str, route: &str| {
+        let proxy = start(&format!("sticky cookie srv; {servers}"), [&a, &b]);
+        for _ in 0..4 {
+            assert_eq!(ask(&proxy), (name.to_owned(), format!("srv={route}")), "{servers}");
+        }
+    };
+    expect("server {a} route=one; server {b} route=two;", "a", "one");
+    expect("server {a} route=one down; server {b} route=two;", "b", "two");
+    expect("server {b} route=two;", "b", "two");
+    expect("server {a} route=one drain; server {b} route=two;", "a", "one");
+    // A backup is no primary one, whoever asks for it.
+    expect("server {a} route=one backup; server {b} route=two;", "b", "two");
+    expect("server {a} route=one backup; server {b} route=two down;", "a", "one");
+    // Two that have one route share its clients.
+    let proxy = start("sticky cookie srv; server {a} route=one; server {b} route=one;", [&a, &b]);
+    assert!((0..4).all(|_| ask(&proxy).1 == "srv=one"));
 }

@@ -7,7 +7,8 @@
 use crate::known::{self, Trap};
 use crate::spelling::closest;
 use crate::{
-    Args, Attached, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Severity, Span, Statement, Value,
+    Args, Attached, Block, Catalog, Contexts, Diagnostic, Directive, Given, Repeat, Secrets, Severity, Span, Statement,
+    Value,
 };
 use crate::{Defined, Word, check, unknown};
 use std::cell::{Cell, RefCell};
@@ -31,6 +32,8 @@ pub struct Cx {
     pub catalog: &'static Catalog,
     /// What the files hold that statements name, as the tree has it.
     pub attached: Attached,
+    /// Texts of the files of secrets that statements name, as the tree has them.
+    pub secrets: Secrets,
     /// Place in its block of the statement that is being set.
     pub(crate) order: Cell<usize>,
     /// Number of the block that statement stands in, and of the last block that was begun.
@@ -49,6 +52,7 @@ impl Cx {
             diagnostics: RefCell::default(),
             catalog: Catalog::installed(),
             attached: Attached::default(),
+            secrets: Secrets::default(),
             order: Cell::new(0),
             block: Cell::new(0),
             blocks: Cell::new(0),

@@ -133,6 +133,18 @@ impl<'a> Given<'a> {
         self.cx.attached.get(&self.word(index).span)
     }
 
+    /// The text of the file of secrets that argument `index` names.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn secret(&self, index: usize) -> Result<&'a str, Diagnostic> {
+        match self.cx.secrets.get(&self.word(index).span) {
+            Some(Ok(text)) => Ok(text),
+            Some(Err(why)) => Err(self.error(index, why.clone())),
+            None => Err(self.error(index, format!("\"{}\" was not read", self.text(index)))),
+        }
+    }
+
     /// An error that points at argument `index`.
     pub fn error(&self, index: usize, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(self.word(index).span, message)

@@ -38,4 +38,4 @@ pub use render::render_all;
 pub use snapshot::Snapshot;
 pub use source::{FileId, SourceFile, Sources, Span};
 pub use template::{Piece, Template};
-pub use tree::{Attached, Block, Statement, Tree, Word};
+pub use tree::{Attached, Block, Secrets, Statement, Tree, Word};

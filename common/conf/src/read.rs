@@ -21,6 +21,10 @@ const MAX_DEPTH: usize = 100;
 /// business, and a file that does not exist is an empty one.
 const ATTACHING: [(&str, &str); 1] = [("upstream", "state")];
 
+/// Block, directive and word behind which the name of a file stands whose text the directive wants.
+/// It is nobody else's: no dump shows it.
+const SECRET: [(&str, &str, &str); 1] = [("upstream", "sticky", "signed")];
+
 /// How nginx words end that say so.
 const NO_SUCH_FILE: &str = "failed (2: No such file or directory)";
 
@@ -162,6 +166,7 @@ impl<I: Input> Reader<I> {
                 (Some(name), Terminator::Semicolon) if &*name.text == "include" => self.include(&name, &args, out),
                 (Some(name), Terminator::Semicolon) => {
                     self.attach(&name, &args);
+                    self.take_secrets(&name, &args);
                     out.push(Statement { name, args, block: None });
                 }
                 (name, Terminator::Open(open)) => {
@@ -253,6 +258,25 @@ impl<I: Input> Reader<I> {
             Ok(id) => self.parse(id, Within::File, &mut statements),
         }
         self.tree.attached.insert(file.span, Block { statements, span: file.span });
+    }
+
+    /// Reads the files of secrets that a statement names.
+    fn take_secrets(&mut self, name: &Word, args: &[Word]) {
+        let block = self.blocks.last().map_or("", |block| block);
+        let rows = SECRET.iter().filter(|(within, directive, _)| (*within, *directive) == (block, &*name.text));
+        for (_, _, before) in rows {
+            let named =
+                args.windows(2).filter_map(|pair| pair.first().filter(|word| &*word.text == *before).and(pair.get(1)));
+            for file in named {
+                let path = self.conf_dir.join(&*file.text);
+                let text = self.input.text(&path);
+                match &text {
+                    Ok(text) => self.tree.snapshot.files.push((path, Arc::clone(text))),
+                    Err(why) => self.tree.snapshot.failures.push((path, why.clone())),
+                }
+                self.tree.secrets.insert(file.span, text);
+            }
+        }
     }
 
     fn expand(&mut self, mask: PathBuf) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@ use crate::{Diagnostic, Snapshot, Sources, Span};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One word of a statement, quotes and escapes already taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,9 @@ pub struct Block {
 /// Statements of files that belong to a statement; a file that does not exist holds none.
 pub type Attached = HashMap<Span, Block>;
 
+/// Texts of files that statements name and no dump shows, or nginx's words for why there is none.
+pub type Secrets = HashMap<Span, Result<Arc<str>, String>>;
+
 /// A whole configuration with every `include` taken in.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -70,6 +74,8 @@ pub struct Tree {
     pub snapshot: Snapshot,
     /// What the files hold that statements name without taking them in, by the place of the name.
     pub attached: Attached,
+    /// What is in the files of secrets that statements name, by the place of the name.
+    pub secrets: Secrets,
     /// Errors of syntax and of reading; the tree holds what could be parsed.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -52,6 +52,7 @@ pub(super) fn build(
         groups: RefCell::new(Groups::build(&shared, previous, build)),
         formats: formats(&shared.formats, build.cx),
         shared: Shared::default(),
+        server_name: RefCell::default(),
     };
     let mut listening = Listening::default();
     for server in &servers {
@@ -92,6 +93,8 @@ pub(crate) struct Planner<'a> {
     pub charsets: Charsets,
     formats: AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)>,
     pub shared: Shared,
+    /// First name of the server that is being compiled.
+    pub(super) server_name: RefCell<Box<str>>,
 }
 
 /// Compiled settings that several locations have in common, by the address of their settings:

@@ -1,15 +1,16 @@
 //! Every group that a `proxy_pass` may lead to, and the checks of their peers.
 
 use super::Plan;
+use super::checks::Wanted;
 use crate::proxy::settings::{HealthCheck, Url};
-use crate::proxy::{Proxy, StickyCookie};
+use crate::proxy::{Proxy, Sticky};
 use crate::settings::Shared;
 use crate::variables::{self, Variable};
 use ahash::AHashMap;
 use fairlead_conf::{Diagnostic, Template};
 use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::plan::Build;
-use fairlead_core::upstream::{Group, Method};
+use fairlead_core::upstream::{self, Group, Method};
 use std::sync::Arc;
 
 /// The port of a `proxy_pass http://…` that names none.
@@ -19,13 +20,13 @@ pub(super) struct Groups<'a> {
     previous: Option<&'a Plan>,
     pub groups: Vec<Arc<Group>>,
     pub keys: Vec<Option<Template<Variable>>>,
-    pub sticky: Vec<Option<StickyCookie>>,
+    pub sticky: Vec<Option<Sticky>>,
     /// Of `upstream` blocks, in lower case.
     named: AHashMap<Box<str>, usize>,
     /// Of a `proxy_pass` without a block: `host:port`. `None` is one that could not be made.
     implicit: AHashMap<Box<str>, Option<usize>>,
     matches: Vec<Arc<Match>>,
-    pub checks: Vec<Check>,
+    pub checks: Vec<Wanted>,
 }
 
 impl<'a> Groups<'a> {
@@ -40,6 +41,7 @@ impl<'a> Groups<'a> {
             matches: shared.matches.iter().filter_map(|settings| Match::build(settings, build.cx)).collect(),
             checks: Vec::new(),
         };
+        refuse_shared_zones(&shared.upstreams, build);
         for settings in &shared.upstreams {
             let name: Box<str> = settings.name.text.to_ascii_lowercase().into();
             if let Some(group) = Group::build(settings, groups.before(&settings.name.text), build) {
@@ -60,7 +62,8 @@ impl<'a> Groups<'a> {
             Method::Hash { key, .. } => keep(variables::compile(key, build.cx), build),
             _ => None,
         };
-        let sticky = group.sticky.as_ref().and_then(|sticky| keep(StickyCookie::compile(sticky, build.cx), build));
+        let compile = |sticky| keep(Sticky::compile(sticky, &group.name, build.cx), build);
+        let sticky = group.sticky.as_ref().and_then(compile);
         self.keys.push(key);
         self.sticky.push(sticky);
         self.groups.push(group);
@@ -95,8 +98,8 @@ impl<'a> Groups<'a> {
         implicit.chain(named).map(|(name, index)| (name.clone(), index)).collect()
     }
 
-    /// Adds the `health_check` of a location that passes to group `index`.
-    pub fn check(&mut self, check: &HealthCheck, index: usize, proxy: &Proxy, build: &Build<'_>) {
+    /// Adds the `health_check` of a location of `server` that passes to group `index`.
+    pub fn check(&mut self, check: &HealthCheck, index: usize, (proxy, server): (&Proxy, &str), build: &Build<'_>) {
         let Some(group) = self.groups.get(index) else { return };
         let matching = match &check.settings.matching {
             None => None,
@@ -108,14 +111,32 @@ impl<'a> Groups<'a> {
                 }
             },
         };
-        self.checks.push(Check {
+        let requires = matching.iter().flat_map(|matching| matching.requires());
+        let requires = requires.map(|word| keep(variables::compile(word, build.cx), build));
+        let Some(requires) = requires.collect::<Option<Vec<_>>>() else { return };
+        let check = Check {
             group: group.clone(),
             settings: check.settings.clone(),
             matching,
-            kind: Kind::Http { host: proxy.host.clone() },
+            // Filled in once the plan is whole: they may hold variables.
+            kind: Kind::Http { fields: Vec::new() },
             connect_timeout: proxy.connect_timeout,
             read_timeout: proxy.read_timeout,
-        });
+            judge: None,
+        };
+        self.checks.push(Wanted::new(check, proxy, server, requires));
+    }
+}
+
+/// Each `sticky learn` has a table of its own.
+fn refuse_shared_zones(upstreams: &[upstream::Settings], build: &Build<'_>) {
+    let mut taken: AHashMap<&str, &str> = AHashMap::new();
+    for settings in upstreams {
+        let Some(upstream::Sticky::Learn(learn)) = &settings.sticky else { continue };
+        if let Some(other) = taken.insert(&learn.zone.text, &settings.name.text) {
+            let message = format!("sticky zone \"{}\" is already used in upstream \"{other}\"", learn.zone.text);
+            build.cx.report(Diagnostic::error(learn.zone.span, message));
+        }
     }
 }
 

@@ -15,13 +15,16 @@ use fairlead_conf::Diagnostic;
 use std::sync::Arc;
 
 pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
+    let name: Box<str> =
+        block.names.first().map_or("".into(), |name| name.text.strip_prefix('.').unwrap_or(&name.text).into());
+    planner.server_name.replace(name.clone());
     let root = Location {
         rules: rules(&block.rules, None, planner),
         tries: block.tries.clone(),
         ..location("", &block.inherited, Content::Static, planner)
     };
     Server {
-        name: block.names.first().map_or("".into(), |name| name.text.strip_prefix('.').unwrap_or(&name.text).into()),
+        name,
         names: block.names.iter().map(|name| name.name.clone()).collect(),
         limits: block.heads.limits(),
         client_header_timeout: block.heads.client_header_timeout,
@@ -119,7 +122,10 @@ fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<
     let proxy = compiled.map_err(|diagnostic| planner.report(diagnostic)).ok()?;
     for check in &block.checks {
         match proxy.target {
-            Target::Group(index) => planner.groups.borrow_mut().check(check, index, &proxy, build),
+            Target::Group(index) => {
+                let server = planner.server_name.borrow();
+                planner.groups.borrow_mut().check(check, index, (&proxy, &server), build);
+            }
             Target::Variables(_) => {
                 let message = "\"health_check\" requires \"proxy_pass\" without variables";
                 planner.report(Diagnostic::error(check.span, message));

@@ -7,6 +7,7 @@ mod buffered;
 mod cookies;
 mod instead;
 mod names;
+mod pick;
 mod pool;
 mod pump;
 mod redirect;
@@ -25,8 +26,7 @@ pub use names::NameSet;
 pub(crate) use pool::Pool;
 pub(crate) use request::BodyFraming;
 pub(crate) use run::{body_failed, run};
-pub use sticky::StickyCookie;
-pub(crate) use sticky::cookie as sticky_cookie;
+pub use sticky::{Bound, Sticky};
 
 use crate::route::Pattern;
 use crate::temp_file::TempFolder;

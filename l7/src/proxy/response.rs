@@ -4,6 +4,7 @@ use crate::exchange::Exchange;
 use crate::h1::{Framing, Known, Version};
 use crate::proxy::Proxy;
 use crate::proxy::redirect::{self, Redirected};
+use crate::proxy::sticky;
 use crate::proxy::transfer::ToClient;
 use crate::respond::{
     carried_type, push_carried, push_challenges, push_connection, push_date, push_field, push_number, push_server,
@@ -61,19 +62,20 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
     }
     push_challenges(exchange, out);
     push_carried(exchange, out);
-    push_sticky(exchange, proxy, out);
+    push_sticky(exchange, out);
     push_peer_fields(exchange, proxy, bytes, (location, out));
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_sticky(exchange: &Exchange, proxy: &Proxy, out: &mut Vec<u8>) {
-    let crate::proxy::Target::Group(group) = proxy.target else {
-        return;
-    };
-    let sticky = exchange.worker.plan.sticky.get(group).and_then(Option::as_ref);
-    let peer = exchange.attempts.last().and_then(|attempt| attempt.peer.as_ref());
-    if let (Some(sticky), Some(peer)) = (sticky, peer) {
-        sticky.push_field(exchange, &peer.sid, out);
+fn push_sticky(exchange: &Exchange, out: &mut Vec<u8>) {
+    let (start, last) = (out.len(), exchange.attempts.len().saturating_sub(1));
+    out.extend_from_slice(b"Set-Cookie: ");
+    let value = out.len();
+    sticky::push_cookie(exchange, last, out);
+    if out.len() == value {
+        out.truncate(start);
+    } else {
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -7,17 +7,19 @@ use crate::exchange::{Attempt as Record, Ended, Exchange};
 use crate::h1::push_chunk_size;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Attempt, Failure, Started};
+use crate::proxy::pick::Picked;
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::Pump;
 use crate::proxy::request::{self, BodyFraming};
 use crate::proxy::settings::Local;
+use crate::proxy::sticky;
 use crate::proxy::target::{self, Destination};
 use crate::proxy::transfer::{Cut, Transfer};
 use crate::respond;
 use fairlead_core::clock::{Tick, tick};
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::Origin;
-use fairlead_core::upstream::{Choice, Lease, Tried};
+use fairlead_core::upstream::{Lease, Peer, Tried};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -68,33 +70,46 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         local: Cell::new(None),
         tried: Tried::default(),
         tries: 0,
+        session: None,
         started: tick(),
     };
+    let first = exchange.attempts.len();
     let ended = run.tries(client, exchange, &initial).await;
+    if matches!(ended, Ended::Reply(_) | Ended::Elsewhere(_)) {
+        // As nginx: whatever the client gets instead, it learns where it was sent.
+        let mut cookie = Vec::new();
+        sticky::push_cookie(exchange, first, &mut cookie);
+        if !cookie.is_empty() {
+            exchange.sticky_cookies.push(cookie);
+        }
+    }
     exchange.to_peer = initial;
     ended
 }
 
-struct Run<'a> {
-    proxy: &'a Proxy,
-    destination: Destination,
+pub(super) struct Run<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) destination: Destination,
     body: &'a Taken,
     /// Bytes of the request before its body.
     head_len: usize,
     /// Once it was worked out: what the variables of `proxy_bind` give.
     local: Cell<Option<Option<SocketAddr>>>,
-    tried: Tried,
+    pub(super) tried: Tried,
     /// Tries so far.
-    tries: u32,
-    started: Tick,
+    pub(super) tries: u32,
+    /// The route or the session that `sticky` found in the request, once it was looked for.
+    pub(super) session: Option<Vec<u8>>,
+    pub(super) started: Tick,
 }
 
 impl Run<'_> {
     async fn tries(&mut self, client: &mut Client, exchange: &mut Exchange, initial: &[u8]) -> Ended {
         loop {
-            let Some(mut lease) = self.pick(exchange) else {
-                exchange.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
-                return Ended::Reply(exchange.refuse(502));
+            let mut lease = match self.pick(client, exchange).await {
+                Picked::Peer(lease) => lease,
+                Picked::Nobody => return Ended::Reply(exchange.refuse(502)),
+                Picked::ClientGone => return abandoned(exchange, 499),
             };
             self.tries += 1;
             let remade = self.proxy.request_dynamic.then(|| self.remake(exchange, initial));
@@ -114,6 +129,7 @@ impl Run<'_> {
             exchange.body_is_gone |= attempt.pump.streamed;
             match failure {
                 Failure::ClientGone => {
+                    self.learn(exchange, &lease.peer, false);
                     lease.succeed(tick());
                     return abandoned(exchange, 499);
                 }
@@ -147,45 +163,13 @@ impl Run<'_> {
         }
     }
 
-    fn pick(&mut self, exchange: &mut Exchange) -> Option<Lease> {
-        exchange.response.status = 0;
-        let worker = exchange.worker.clone();
-        let plan = &worker.plan;
+    /// The answer has come so far: `sticky learn` may look at it.
+    fn learn(&self, exchange: &Exchange, peer: &Peer, header: bool) {
         let group = self.destination.group;
-        let mut key = Vec::new();
-        if let Some(template) = group.and_then(|group| plan.keys.get(group)).and_then(Option::as_ref) {
-            exchange.render(template, &mut key);
+        if let Some(sticky) = group.and_then(|group| exchange.worker.plan.sticky.get(group)).and_then(Option::as_ref) {
+            let session = self.session.as_deref().unwrap_or_default();
+            sticky.learn(exchange, (&self.destination.balancer.group, peer), session, header);
         }
-        let sticky = group.and_then(|group| plan.sticky.get(group)).and_then(Option::as_ref);
-        let choice = Choice {
-            // The first try begins with the run.
-            now: if self.tries == 0 { self.started } else { tick() },
-            client: exchange.connection.client.ip(),
-            key: &key,
-            sid: sticky.and_then(|sticky| sticky.sid(exchange)),
-        };
-        // The group may have other members by now.
-        if let Some(slot) = group.filter(|_| self.tries > 0).and_then(|group| worker.balancers.get(group)) {
-            self.destination.balancer = slot.balancer();
-        }
-        let lease = self.destination.balancer.pick(&choice, &mut self.tried).ok();
-        exchange.attempts.push(Record {
-            peer: lease.as_ref().map(|lease| lease.peer.clone()),
-            group: match &lease {
-                Some(_) => Box::default(),
-                None => self.destination.balancer.group.name.clone(),
-            },
-            status: if lease.is_some() { 0 } else { 502 },
-            anew: self.tries == 0 && !exchange.attempts.is_empty(),
-            started: choice.now,
-            connect_time: None,
-            header_time: None,
-            response_time: None,
-            bytes_sent: 0,
-            bytes_received: 0,
-            response_length: 0,
-        });
-        lease
     }
 
     /// One peer, its kept connection first; a kept connection that turns out closed is no failure.
@@ -230,6 +214,7 @@ impl Run<'_> {
     ) -> Result<Answered, Failure> {
         lease.succeed(tick());
         lease.first_byte(since_pick(exchange));
+        self.learn(exchange, &lease.peer, true);
         let mut transfer = match started {
             Started::Body(transfer) => transfer,
             Started::Instead(ended) => {
@@ -239,11 +224,13 @@ impl Run<'_> {
                     record.bytes_sent = attempt.pump.sent;
                 });
                 exchange.body_is_gone |= attempt.pump.streamed;
+                self.learn(exchange, &lease.peer, false);
                 return Ok(Answered::Ended(ended));
             }
             Started::Upgrade(early) => {
                 let ended = super::upgrade::run(client, exchange, self.proxy, peer, early).await;
                 lease.last_byte(since_pick(exchange));
+                self.learn(exchange, &lease.peer, false);
                 return Ok(Answered::Ended(ended));
             }
         };
@@ -251,6 +238,7 @@ impl Run<'_> {
             return Ok(Answered::Ended(Ended::Broken));
         }
         let passed = transfer.run(client, &mut peer, exchange, attempt).await;
+        self.learn(exchange, &lease.peer, false);
         record(exchange, |record| {
             record.response_time = Some(millis_since(record.started));
             record.bytes_sent = attempt.pump.sent;

@@ -110,6 +110,9 @@ fn tries_are_listed_with_commas() {
     let attempt = Attempt {
         peer: None,
         group: "backend".into(),
+        from: None,
+        bound: None,
+        queue_time: None,
         anew: false,
         status: 502,
         started: tick(),

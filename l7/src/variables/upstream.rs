@@ -2,6 +2,7 @@
 
 use super::{Row, push, push_seconds, push_text};
 use crate::exchange::{Attempt, Exchange};
+use crate::proxy::Bound;
 use std::time::Duration;
 
 macro_rules! row {
@@ -20,6 +21,28 @@ pub(super) const ROWS: &[Row] = &[
     row!("upstream_last_addr", "Address of the peer that was tried last.", |x, out| {
         x.attempts.last().is_some_and(|attempt| push(Some(peer_name(attempt).as_bytes()), out))
     }),
+    row!(
+        "upstream_last_server_name",
+        "Name of the peer that was tried last, as its `server` line has it, without the port.",
+        |x, out| {
+            let peer = x.attempts.last().and_then(|attempt| attempt.peer.as_ref());
+            peer.is_some_and(|peer| push(Some(server_name(&peer.server).as_bytes()), out))
+        }
+    ),
+    row!(
+        "upstream_queue_time",
+        "Seconds that each try waited in the `queue` of its group, to the millisecond.",
+        |x, out| list(x, out, |attempt, out| seconds(attempt.queue_time, out))
+    ),
+    row!(
+        "upstream_sticky_status",
+        "What came of `sticky` in each try: NEW, the request asked for no peer; HIT, it went to the one it asked for; \
+        MISS, that one could not be used, or is not known; FORGED, its cookie was not signed here.",
+        |x, out| {
+            let any = x.attempts.iter().any(|attempt| attempt.bound.is_some());
+            any && list(x, out, |attempt, out| push(attempt.bound.map(|bound| sticky_status(bound).as_bytes()), out))
+        }
+    ),
     row!("upstream_status", "Statuses the peers answered; 502 or 504 where one did not.", |x, out| {
         list(x, out, |attempt, out| attempt.status != 0 && push_text(attempt.status, out))
     }),
@@ -46,6 +69,23 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| { push(x.proxying.then_some(&x.proxy_port), out) }),
 ];
+
+fn sticky_status(bound: Bound) -> &'static str {
+    match bound {
+        Bound::New => "NEW",
+        Bound::Hit | Bound::HitByOldKey => "HIT",
+        Bound::Miss => "MISS",
+        Bound::Forged => "FORGED",
+    }
+}
+
+/// `host`, `host:port`, `[IPv6]:port` or `unix:path` without its port: what TLS would ask the peer for.
+fn server_name(server: &str) -> &str {
+    match server.rsplit_once(':') {
+        Some((host, port)) if !server.starts_with("unix:") && !port.ends_with(']') && !host.ends_with(':') => host,
+        _ => server,
+    }
+}
 
 fn peer_name(attempt: &Attempt) -> &str {
     attempt.peer.as_ref().map_or(&*attempt.group, |peer| &*peer.name)

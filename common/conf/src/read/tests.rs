@@ -201,3 +201,25 @@ fn a_state_file_is_read_with_its_places_and_may_be_missing() {
     let replayed = Tree::replay(&folder.path("main.conf"), None, tree.snapshot.clone());
     assert_eq!(replayed.attached, tree.attached);
 }
+
+#[test]
+fn a_file_of_secrets_goes_along_and_is_no_source() {
+    let files = [
+        (
+            "main.conf",
+            "upstream a { sticky cookie x signed keys; sticky cookie y signed gone; }\nsticky cookie z signed keys;\n",
+        ),
+        ("keys", "an old secret; {\n"),
+    ];
+    let folder = Folder::new("secrets", &files);
+    let tree = folder.read();
+    assert!(tree.diagnostics.is_empty(), "{:?}", tree.diagnostics);
+    let block = tree.root.statements[0].block.as_ref().unwrap();
+    let secret = |tree: &Tree, at: usize| tree.secrets.get(&block.statements[at].args[3].span).cloned().unwrap();
+    assert_eq!(secret(&tree, 0).as_deref(), Ok("an old secret; {\n"));
+    assert!(secret(&tree, 1).unwrap_err().ends_with("failed (2: No such file or directory)"));
+    assert_eq!(tree.secrets.len(), 2, "elsewhere it is a word like others");
+    assert!(tree.sources.files.iter().all(|file| !file.text.contains("secret;")));
+    let replayed = Tree::replay(&folder.path("main.conf"), None, tree.snapshot.clone());
+    assert_eq!(replayed.secrets, tree.secrets);
+}

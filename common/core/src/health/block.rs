@@ -13,11 +13,21 @@ pub struct MatchSettings {
     pub(super) bodies: Vec<(Operator, Word)>,
     pub(super) send: Option<Word>,
     pub(super) expect: Option<Expected>,
+    /// The variables of `require`.
+    pub(super) requires: Vec<Word>,
 }
 
 impl MatchSettings {
     pub fn new(name: Word) -> MatchSettings {
-        MatchSettings { name, statuses: Vec::new(), headers: Vec::new(), bodies: Vec::new(), send: None, expect: None }
+        MatchSettings {
+            name,
+            statuses: Vec::new(),
+            headers: Vec::new(),
+            bodies: Vec::new(),
+            send: None,
+            expect: None,
+            requires: Vec::new(),
+        }
     }
 }
 
@@ -111,10 +121,15 @@ pub const MATCH_HTTP_DIRECTIVES: &[Directive<MatchSettings>] = &[
         args: Args::at_least(1, &[Value::Text], "$variable …"),
         repeat: Repeat::Append,
         default: None,
-        doc: "Not built in fairlead yet.",
-        set: |_, given| {
-            let message = "\"require\" directive is known to nginx, but not built in fairlead yet";
-            Err(Diagnostic::error(given.statement.name.span, message))
+        doc: "None of these variables is empty or \"0\". They tell of the answer (`$upstream_status`, \
+              `$upstream_http_name`, `$upstream_response_time`, …) and of what `map` makes of that; those of a \
+              client's request have no value.",
+        set: |settings, given| {
+            if let Some(word) = given.words().iter().find(|word| !word.text.starts_with('$')) {
+                return Err(Diagnostic::error(word.span, format!("invalid variable name \"{}\"", word.text)));
+            }
+            settings.requires.extend(given.words().iter().cloned());
+            Ok(())
         },
     },
 ];
@@ -242,7 +257,7 @@ pub(super) mod tests {
             &["header", "Name", "==", "x"],
             &["body", "=", "x"],
             &["body", "x"],
-            &["require", "$ok"],
+            &["require", "ok"],
         ];
         for line in refused {
             assert_eq!(settings(&[line], true).1.len(), 1, "{line:?}");

@@ -17,6 +17,7 @@ pub struct Match {
     bodies: Vec<(Pattern, bool)>,
     send: Option<Vec<u8>>,
     expect: Option<Expectation>,
+    requires: Vec<Word>,
 }
 
 /// What a header has to be.
@@ -79,7 +80,13 @@ impl Match {
             bodies: bodies.collect::<Result<_, Diagnostic>>()?,
             send: settings.send.as_ref().map(unescape).transpose()?,
             expect: expect.transpose()?,
+            requires: settings.requires.clone(),
         })
+    }
+
+    /// The variables of `require`, for the plane to compile.
+    pub fn requires(&self) -> &[Word] {
+        &self.requires
     }
 
     /// Judges what comes before the body of an HTTP answer.

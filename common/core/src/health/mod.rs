@@ -4,6 +4,7 @@
 //! A peer that fails its checks gets no traffic, and what a plane sees of all
 //! this is the peer's [`crate::upstream::State::health`].
 
+mod answered;
 mod block;
 mod machine;
 mod matching;
@@ -12,6 +13,7 @@ mod probe;
 mod prober;
 mod settings;
 
+pub use answered::{Answered, Judge};
 pub use block::{MATCH_HTTP_DIRECTIVES, MATCH_STREAM_DIRECTIVES, MatchSettings};
 pub use matching::Match;
 pub use prober::Prober;
@@ -31,14 +33,16 @@ pub struct Check {
     /// Connecting, and one answer.
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
+    /// What else has to be true of an HTTP answer.
+    pub judge: Option<Judge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Tcp,
     Udp,
-    /// Asks for `settings.uri` with this `Host`.
+    /// Asks for `settings.uri` with these fields, among them `Host`.
     Http {
-        host: Box<str>,
+        fields: Vec<(Box<str>, Box<[u8]>)>,
     },
 }

@@ -3,10 +3,12 @@
 //! Owns its sockets for as long as it takes and keeps nothing; everything it
 //! waits for has a timeout, everything it reads has a bound.
 
+use crate::clock::{Tick, tick};
 use crate::health::matching::{Match, Mismatch};
-use crate::health::{Check, Kind};
+use crate::health::{Answered, Check, Judge, Kind};
 use crate::log::OsError;
 use crate::net::{Address, Stream};
+use crate::upstream::Peer;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -16,6 +18,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -52,6 +56,8 @@ pub(super) enum Reason {
     Unexpected,
     /// UDP does not go to a Unix socket.
     Impossible,
+    /// A connection that was kept had been closed: a new one is to be made.
+    Stale,
 }
 
 const CONNECTING: &str = "connecting to upstream";
@@ -60,6 +66,7 @@ const READING: &str = "reading response from upstream";
 const STATUS: &str = "checking status code";
 const HEADER: &str = "checking header";
 const BODY_DATA: &str = "checking body";
+const REQUIRED: &str = "checking required variables";
 const DATA: &str = "checking response data";
 
 impl Failure {
@@ -85,6 +92,7 @@ impl fmt::Display for Failure {
             Reason::Status(status) => write!(f, "upstream sent status {status} while {doing}"),
             Reason::TimedOut => write!(f, "upstream timed out (110: Connection timed out) while {doing}"),
             Reason::Unexpected => write!(f, "upstream sent an unexpected answer while {doing}"),
+            Reason::Stale => write!(f, "the connection was closed while {doing}"),
             Reason::Impossible => write!(f, "a Unix socket takes no datagrams while {doing}"),
         }
     }
@@ -94,16 +102,16 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// Why it did not pass.
-pub(super) async fn probe(check: &Check, peer: &Address) -> Result<(), Failure> {
-    let address = match (peer, check.settings.port) {
+pub(super) async fn probe(check: &Check, peer: &Arc<Peer>, line: &mut Option<Line>) -> Result<(), Failure> {
+    let address = match (&peer.address, check.settings.port) {
         (Address::Ip(address), Some(port)) => Address::Ip(SocketAddr::new(address.ip(), port)),
-        _ => peer.clone(),
+        (address, _) => address.clone(),
     };
     match &check.kind {
         Kind::Tcp => tcp(check, &address).await,
         Kind::Udp => udp(check, &address).await,
         // Its future is large, and most peers are not being probed.
-        Kind::Http { host } => Box::pin(http(check, &address, host)).await,
+        Kind::Http { fields } => Box::pin(http(check, peer, (&address, fields), line)).await,
     }
 }
 
@@ -215,55 +223,164 @@ async fn open(peer: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-async fn http(check: &Check, address: &Address, host: &str) -> Result<(), Failure> {
+/// A connection that speaks HTTP/1.1.
+pub(super) struct Line {
+    sender: http1::SendRequest<Empty<Bytes>>,
+    connection: Pin<Box<http1::Connection<TokioIo<Stream>, Empty<Bytes>>>>,
+    opened: Tick,
+    reused: bool,
+}
+
+type Fields = [(Box<str>, Box<[u8]>)];
+
+async fn http(
+    check: &Check,
+    peer: &Arc<Peer>,
+    (address, fields): (&Address, &Fields),
+    line: &mut Option<Line>,
+) -> Result<(), Failure> {
+    let time = check.settings.keepalive_time;
+    let known = line.take().filter(|line| tick().since(line.opened) < time);
+    if let Some(known) = known {
+        let asked = timeout(check.read_timeout, ask(check, peer, fields, known)).await;
+        match asked.unwrap_or_else(|_| (Err(Failure::new(READING, Reason::TimedOut)), None)) {
+            // It was closed while nobody used it, which is no fault.
+            (Err(Failure { reason: Reason::Stale, .. }), _) => {}
+            (verdict, left) => {
+                *line = left;
+                return verdict;
+            }
+        }
+    }
+    let opened = tick();
     let stream = within(check.connect_timeout, CONNECTING, Stream::connect(address)).await?;
-    let waited = timeout(check.read_timeout, ask(check, stream, host)).await;
-    waited.unwrap_or(Err(Failure::new(READING, Reason::TimedOut)))
+    let asked = async {
+        match http1::handshake(TokioIo::new(stream)).await {
+            Ok((sender, connection)) => {
+                let new = Line { sender, connection: Box::pin(connection), opened, reused: false };
+                ask(check, peer, fields, new).await
+            }
+            Err(error) => (Err(Failure::new(SENDING, error.into())), None),
+        }
+    };
+    let waited = timeout(check.read_timeout, asked).await;
+    let (verdict, left) = waited.unwrap_or_else(|_| (Err(Failure::new(READING, Reason::TimedOut)), None));
+    *line = left;
+    verdict
 }
 
-/// Sends the request and judges the answer, driving the connection meanwhile.
-async fn ask(check: &Check, stream: Stream, host: &str) -> Result<(), Failure> {
-    let sending = |error: hyper::Error| Failure::new(SENDING, error.into());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(sending)?;
-    let request = Request::get(&*check.settings.uri)
-        .header(header::HOST, host)
-        .header(header::CONNECTION, "close")
-        .header(header::USER_AGENT, USER_AGENT)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| Failure::new(SENDING, Reason::Io(io::Error::other(error))))?;
+/// Sends the request and judges the answer, driving the connection meanwhile. Gives the connection
+/// back when another request may follow.
+async fn ask(check: &Check, peer: &Arc<Peer>, fields: &Fields, line: Line) -> (Result<(), Failure>, Option<Line>) {
+    let Line { mut sender, mut connection, opened, reused } = line;
+    let keeps = !check.settings.keepalive_time.is_zero();
+    let request = match request(check, fields, keeps) {
+        Ok(request) => request,
+        Err(failure) => return (Err(failure), None),
+    };
+    let began = if reused { tick() } else { opened };
+    let connect_time = tick().since(began);
+    let failed = |error: hyper::Error| match reused
+        && (error.is_canceled() || error.is_closed() || error.is_incomplete_message())
+    {
+        true => Failure::new(SENDING, Reason::Stale),
+        false => Failure::new(READING, error.into()),
+    };
     let judged = async {
-        let response = sender.send_request(request).await;
-        judge(check, response.map_err(|error| Failure::new(READING, error.into()))?).await
+        sender.ready().await.map_err(failed)?;
+        let response = sender.send_request(request).await.map_err(failed)?;
+        judge(check, response, (peer, began, connect_time), keeps).await
     };
-    tokio::pin!(judged, connection);
-    tokio::select! {
-        biased;
-        verdict = &mut judged => verdict,
-        // The connection ends before its answer has been looked at: what there is decides.
-        _ = &mut connection => judged.await,
+    let verdict = {
+        tokio::pin!(judged);
+        let first = tokio::select! {
+            biased;
+            verdict = &mut judged => Some(verdict),
+            _ = &mut connection => None,
+        };
+        match first {
+            Some(verdict) => verdict,
+            // The connection has ended before its answer was looked at: what there is decides. Those who
+            // wait for the connection learn it when it is gone.
+            None => {
+                drop(connection);
+                return (judged.await.map(|_| ()), None);
+            }
+        }
+    };
+    match verdict {
+        Ok(true) if keeps => (Ok(()), Some(Line { sender, connection, opened, reused: true })),
+        verdict => (verdict.map(|_| ()), None),
     }
 }
 
-async fn judge(check: &Check, response: Response<Incoming>) -> Result<(), Failure> {
+fn request(check: &Check, fields: &Fields, keeps: bool) -> Result<Request<Empty<Bytes>>, Failure> {
+    let mut request = Request::get(&*check.settings.uri);
+    let named = |name: &str| fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    for (name, value) in fields {
+        request = request.header(&**name, &**value);
+    }
+    if !keeps {
+        request = request.header(header::CONNECTION, "close");
+    }
+    if !named("user-agent") {
+        request = request.header(header::USER_AGENT, USER_AGENT);
+    }
+    let made = request.body(Empty::<Bytes>::new());
+    made.map_err(|error| Failure::new(SENDING, Reason::Io(io::Error::other(error))))
+}
+
+/// Whether all of the answer was read, if it is a good one.
+async fn judge(
+    check: &Check,
+    response: Response<Incoming>,
+    (peer, began, connect_time): (&Arc<Peer>, Tick, Duration),
+    keeps: bool,
+) -> Result<bool, Failure> {
     let status = response.status().as_u16();
-    let Some(matching) = &check.matching else {
-        let passed = (200..400).contains(&status);
-        return if passed { Ok(()) } else { Err(Failure::new(STATUS, Reason::Status(status))) };
-    };
-    matching.head(status, response.headers()).map_err(|mismatch| match mismatch {
-        Mismatch::Status => Failure::new(STATUS, Reason::Status(status)),
-        Mismatch::Header => Failure::new(HEADER, Reason::Unexpected),
-        Mismatch::Body => Failure::new(BODY_DATA, Reason::Unexpected),
-    })?;
-    if !matching.wants_body() {
-        return Ok(());
+    let header_time = tick().since(began);
+    let matching = check.matching.as_deref();
+    match matching {
+        None if (200..400).contains(&status) => {}
+        None => return Err(Failure::new(STATUS, Reason::Status(status))),
+        Some(matching) => matching.head(status, response.headers()).map_err(|mismatch| match mismatch {
+            Mismatch::Status => Failure::new(STATUS, Reason::Status(status)),
+            Mismatch::Header => Failure::new(HEADER, Reason::Unexpected),
+            Mismatch::Body => Failure::new(BODY_DATA, Reason::Unexpected),
+        })?,
     }
-    let body = read_body(response.into_body()).await.map_err(|error| Failure::new(READING, error.into()))?;
-    matching.body(&body).map_err(|_| Failure::new(BODY_DATA, Reason::Unexpected))
+    let wants_body = matching.is_some_and(Match::wants_body);
+    if !wants_body && !keeps && check.judge.is_none() {
+        return Ok(false);
+    }
+    let head = if check.judge.is_some() { head_text(&response) } else { Vec::new() };
+    let (body, whole) = read_body(response.into_body()).await.map_err(|error| Failure::new(READING, error.into()))?;
+    if let Some(matching) = matching.filter(|_| wants_body) {
+        matching.body(&body).map_err(|_| Failure::new(BODY_DATA, Reason::Unexpected))?;
+    }
+    let (response_time, length) = (tick().since(began), body.len() as u64);
+    let answered =
+        Answered { peer: peer.clone(), status, head, began, connect_time, header_time, response_time, length };
+    match &check.judge {
+        Some(Judge(judge)) if !judge(&answered) => Err(Failure::new(REQUIRED, Reason::Unexpected)),
+        _ => Ok(whole),
+    }
 }
 
-/// Its first [`BODY`] bytes.
-async fn read_body(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
+fn head_text(response: &Response<Incoming>) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Its first [`BODY`] bytes, and whether there are no more.
+async fn read_body(mut body: Incoming) -> Result<(Vec<u8>, bool), hyper::Error> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
@@ -271,10 +388,10 @@ async fn read_body(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
             bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
         }
         if bytes.len() >= BODY {
-            break;
+            return Ok((bytes, false));
         }
     }
-    Ok(bytes)
+    Ok((bytes, true))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use crate::clock::{Tick, tick};
 use crate::health::machine::{Machine, Rules};
-use crate::health::probe::{Failure, probe};
+use crate::health::probe::{Failure, Line, probe};
 use crate::health::{Check, Kind, Settings};
 use crate::log::{ErrorLog, Level};
 use crate::upstream::{Availability, Group, Keeper, Peer, State};
@@ -183,6 +183,8 @@ struct Job {
     subject: RefCell<Rc<Subject>>,
     /// The machine's time to probe has been moved forward.
     moved: Notify,
+    /// The connection of the last probe, where the next one may use it.
+    line: RefCell<Option<Line>>,
 }
 
 struct Subject {
@@ -245,6 +247,7 @@ impl Board {
             machine: RefCell::new(machine),
             subject: RefCell::new(subject),
             moved: Notify::new(),
+            line: RefCell::default(),
         });
         self.shared.publish(&job);
         let task = spawn_local(watch(job.clone(), self.shared.clone()));
@@ -354,7 +357,9 @@ async fn watch(job: Rc<Job>, shared: Rc<Shared>) {
         // Closed never; and if it were, there is nothing left to bound.
         let _turn = shared.turns.acquire().await;
         let subject = job.subject.borrow().clone();
-        let outcome = probe(&subject.check, &subject.peer.address).await;
+        let mut line = job.line.take();
+        let outcome = probe(&subject.check, &subject.peer, &mut line).await;
+        job.line.replace(line);
         if let Err(failure) = &outcome
             && failure.is_ours()
         {

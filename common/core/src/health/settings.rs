@@ -16,6 +16,8 @@ pub struct Settings {
     pub mandatory: bool,
     pub persistent: bool,
     pub udp: bool,
+    /// Zero: each check has a connection of its own.
+    pub keepalive_time: Duration,
     /// Name of a `match` block and where it was named.
     pub matching: Option<Word>,
 }
@@ -49,7 +51,11 @@ pub const HTTP_PARAMS: &[Param] = &[
     param("type", Some(Value::OneOf(&["http", "grpc"])), "Protocol of the check; grpc is not built in fairlead yet."),
     param("grpc_service", Some(Value::Text), "Not built in fairlead yet."),
     param("grpc_status", Some(Value::Text), "Not built in fairlead yet."),
-    param("keepalive_time", Some(Value::Time), "Not built in fairlead yet: each check has its own connection."),
+    param(
+        "keepalive_time",
+        Some(Value::Time),
+        "How long one connection serves the checks of a peer; 0, each has its own.",
+    ),
 ];
 
 /// Parameters of `health_check` in `stream`.
@@ -77,6 +83,7 @@ impl Default for Settings {
             mandatory: false,
             persistent: false,
             udp: false,
+            keepalive_time: Duration::ZERO,
             matching: None,
         }
     }
@@ -123,7 +130,7 @@ impl Settings {
             "type" => return Err(Problem::Unbuilt("type=grpc")),
             "grpc_service" => return Err(Problem::Unbuilt("grpc_service")),
             "grpc_status" => return Err(Problem::Unbuilt("grpc_status")),
-            "keepalive_time" => return Err(Problem::Unbuilt("keepalive_time")),
+            "keepalive_time" => self.keepalive_time = time(text).ok_or(Problem::Invalid)?,
             _ => return Err(Problem::Invalid),
         }
         Ok(())
@@ -173,11 +180,11 @@ mod tests {
     #[test]
     fn every_parameter_is_read() {
         let words = "interval=1m30s jitter=100ms fails=3 passes=2 uri=/health?full=1 port=8081 mandatory persistent \
-                     udp match=welcome type=http";
+                     udp match=welcome type=http keepalive_time=1m";
         let settings = parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!((settings.interval, settings.jitter), (Duration::from_secs(90), Duration::from_millis(100)));
         assert_eq!((settings.fails, settings.passes, settings.port), (3, 2, Some(8081)));
-        assert_eq!(&*settings.uri, "/health?full=1");
+        assert_eq!((&*settings.uri, settings.keepalive_time), ("/health?full=1", Duration::from_secs(60)));
         assert!(settings.mandatory && settings.persistent && settings.udp);
         assert_eq!(&*settings.matching.unwrap().text, "welcome");
     }
@@ -188,7 +195,7 @@ mod tests {
         {
             assert_eq!(parse(&[wrong]).unwrap_err(), format!("invalid parameter \"{wrong}\""));
         }
-        for unbuilt in ["type=grpc", "grpc_service", "grpc_status", "keepalive_time"] {
+        for unbuilt in ["type=grpc", "grpc_service", "grpc_status"] {
             let message =
                 parse(&[if unbuilt.contains('=') { unbuilt.into() } else { format!("{unbuilt}=1") }.as_str()]);
             assert_eq!(message.unwrap_err(), format!("\"{unbuilt}\" is known to nginx, not built in fairlead yet"));

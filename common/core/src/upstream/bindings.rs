@@ -1,17 +1,18 @@
-//! `sticky source`: which peer each client's address went to last.
+//! `sticky source` and `sticky learn`: which peer each client's address went to last, or where
+//! each session is.
 //!
 //! Shared by all workers and carried over reloads with its upstream. Split
 //! into shards by hash, so that workers seldom meet, and a worker that does
 //! meet another waits for the few writes of one entry. Bounded by the zone's size: full, it forgets
 //! whom it has not seen for the longest time. Does not pick: the [`crate::upstream::Balancer`]
-//! does, and asks here first.
+//! does. It asks here first for addresses; sessions are the http plane's to ask for and to tell.
 
 mod shard;
 
 use crate::clock::Tick;
 use crate::stats::Counter;
-use crate::upstream::Peer;
 use ahash::RandomState;
+use md5::{Digest, Md5};
 use shard::Shard;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,13 +31,13 @@ pub struct Bindings {
     capacity: usize,
     /// Milliseconds.
     timeout: u64,
-    /// Clients forgotten before their time, because the zone was full.
+    /// Clients or sessions forgotten before their time, because the zone was full.
     pub evicted: Arc<Counter>,
 }
 
-/// A peer's id (MD5 of its address), in binary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sid([u8; 16]);
+/// What tables know a peer by: the MD5 of its address, or one of its route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sid([u8; 16]);
 
 /// What became of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,23 +48,22 @@ pub(super) enum Bound {
 }
 
 impl Sid {
-    pub fn of(peer: &Peer) -> Sid {
-        let mut sid = [0; 16];
-        for (byte, pair) in sid.iter_mut().zip(peer.sid.as_bytes().chunks_exact(2)) {
-            *byte = pair.iter().fold(0, |value, digit| value << 4 | (*digit as char).to_digit(16).unwrap_or(0) as u8);
-        }
-        Sid(sid)
+    pub fn of_address(name: &str) -> Sid {
+        Sid(Md5::digest(name.as_bytes()).into())
     }
 
-    /// As [`Peer::sid`] has it.
-    pub fn text(self) -> [u8; 32] {
-        let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-                *digit = char::from_digit(u32::from(value), 16).unwrap_or('0') as u8;
-            }
-        }
-        text
+    /// Never that of an address, whatever the route is called.
+    pub fn of_route(route: &str) -> Sid {
+        Sid(Md5::new().chain_update(b"\0route ").chain_update(route.as_bytes()).finalize().into())
+    }
+
+    /// Lowercase hexadecimal digits.
+    pub fn text(self) -> Box<str> {
+        self.0
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 }
 
@@ -120,10 +120,38 @@ impl Bindings {
 
     /// Where a client's last session went, unless that is too long ago.
     pub(super) fn find(&self, client: IpAddr, now: Tick) -> Option<Sid> {
-        let client = key(client);
-        let hash = self.hasher.hash_one(client);
-        let (sid, last) = self.shard(hash)?.get(hash, &client)?;
+        self.look_up(&key(client), now)
+    }
+
+    /// Where a session is, unless it was not used for too long.
+    pub(super) fn session(&self, id: &[u8], now: Tick) -> Option<Sid> {
+        self.look_up(&Md5::digest(id).into(), now)
+    }
+
+    fn look_up(&self, key: &Key, now: Tick) -> Option<Sid> {
+        let hash = self.hasher.hash_one(key);
+        let (sid, last) = self.shard(hash)?.get(hash, key)?;
         self.lives(last, now).then_some(sid)
+    }
+
+    /// A session was used at `sid`, and is there from now on. One that is not known begins only if
+    /// it is `new`.
+    pub(super) fn learn(&self, id: &[u8], sid: Sid, new: bool, now: Tick) {
+        let key: Key = Md5::digest(id).into();
+        let hash = self.hasher.hash_one(key);
+        let Some(mut shard) = self.shard(hash) else { return };
+        let known = shard.get(hash, &key).is_some_and(|(_, last)| self.lives(last, now));
+        if known || new {
+            let forgotten = shard.put(hash, key, sid, now);
+            self.count(forgotten, now);
+        }
+    }
+
+    /// What had to make room counts if it was still alive.
+    fn count(&self, forgotten: Option<Tick>, now: Tick) {
+        if forgotten.is_some_and(|last| self.lives(last, now)) {
+            self.evicted.add(1);
+        }
     }
 
     /// A client's session goes to `sid`. `seen` is what [`Bindings::find`] said: if another session
@@ -140,9 +168,7 @@ impl Bindings {
             return Bound::Elsewhere(other);
         }
         let forgotten = shard.put(hash, client, sid, now);
-        if forgotten.is_some_and(|last| self.lives(last, now)) {
-            self.evicted.add(1);
-        }
+        self.count(forgotten, now);
         Bound::Here
     }
 
@@ -161,8 +187,11 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An address or, as in nginx, the MD5 of a session's id: it is the same on every machine.
+type Key = [u8; 16];
+
 /// Both families in one: an IPv4 address as an IPv6 socket shows it.
-fn key(client: IpAddr) -> [u8; 16] {
+fn key(client: IpAddr) -> Key {
     match client {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),

@@ -3,15 +3,20 @@
 //! Resolves names once, through what the caller gives for it, and prepares the
 //! tables that the methods look things up in.
 
+use crate::clock::Tick;
 use crate::net::Address;
 use crate::plan::Build;
 use crate::resolver;
+use crate::stats::Counter;
 use crate::upstream::address::{self, Place};
 use crate::upstream::balancer::{MAX_PEERS, MAX_POINTS, Maglev, Ring};
+use crate::upstream::bindings::Sid;
 use crate::upstream::members::{self, Line, States};
 use crate::upstream::peer::Version;
 use crate::upstream::roster::Roster;
-use crate::upstream::{Bindings, Hashing, Keepalive, Method, Peer, Server, Settings, Sticky};
+use crate::upstream::{
+    Bindings, Hashing, Keepalive, Method, Peer, Queue, Server, Settings, Sticky, StickyLearn, StickySource, Tried,
+};
 use fairlead_conf::{Diagnostic, Word};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,14 +29,45 @@ pub struct Group {
     pub method: Method,
     pub keepalive: Keepalive,
     pub sticky: Option<Sticky>,
-    /// `sticky source`: where clients went last.
-    pub bindings: Option<Arc<Bindings>>,
+    pub kept: Kept,
     pub zone: Option<Box<str>>,
     tables: Tables,
     edition: u64,
     /// Makes the next editions of a group whose members may change. Only the edition that a plan
     /// holds has it.
     roster: Option<Arc<Roster>>,
+}
+
+/// What outlives generations, and all editions of a group have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// `sticky source`: where clients went last.
+    pub bindings: Option<Arc<Bindings>>,
+    /// `sticky learn`: where sessions are.
+    pub sessions: Option<Arc<Bindings>>,
+    /// Cookies of `sticky cookie … signed` that no key has signed.
+    pub forged: Arc<Counter>,
+    pub queue: Option<Arc<Queue>>,
+}
+
+impl Kept {
+    fn new(settings: &Settings, previous: Option<&Kept>) -> Kept {
+        let sessions = |learn: &StickyLearn| {
+            Bindings::over(learn.size, learn.timeout, previous.and_then(|kept| kept.sessions.as_ref()))
+        };
+        let bindings = |source: &StickySource| {
+            Bindings::over(source.size, source.timeout, previous.and_then(|kept| kept.bindings.as_ref()))
+        };
+        Kept {
+            bindings: settings.sticky_source.as_ref().map(bindings),
+            sessions: match &settings.sticky {
+                Some(Sticky::Learn(learn)) => Some(sessions(learn)),
+                _ => None,
+            },
+            forged: previous.map(|kept| kept.forged.clone()).unwrap_or_default(),
+            queue: Queue::over(settings.queue, previous.and_then(|kept| kept.queue.as_ref())),
+        }
+    }
 }
 
 /// What an edition follows on.
@@ -53,6 +89,8 @@ struct Tables {
     maglev: Option<Maglev>,
     /// Positions of the peers, by server id.
     by_sid: Vec<usize>,
+    /// The same, by what tables of sessions know them by.
+    by_id: Vec<usize>,
     version: Version,
 }
 
@@ -105,6 +143,8 @@ impl Group {
         let before = since.before.and_then(|group| group.tables.maglev.as_ref());
         let mut by_sid: Vec<usize> = (0..peers.len()).collect();
         by_sid.sort_by_key(|index| peers.get(*index).map(|peer| peer.sid.clone()));
+        let mut by_id = by_sid.clone();
+        by_id.sort_by_key(|index| (peers.get(*index).map(|peer| peer.id), *index));
         let tables = Tables {
             usable: peers.iter().filter(|peer| !peer.down).count(),
             primaries,
@@ -112,6 +152,7 @@ impl Group {
             ring: (hashing == Some(Hashing::Ring)).then(|| Ring::new(primary_peers)),
             maglev: (hashing == Some(Hashing::Maglev)).then(|| Maglev::new(primary_peers, before)),
             by_sid,
+            by_id,
             version,
         };
         let keepalive = Keepalive::default();
@@ -122,7 +163,7 @@ impl Group {
             method,
             keepalive,
             sticky: None,
-            bindings: None,
+            kept: Kept::default(),
             zone: None,
             tables,
             edition: 0,
@@ -130,7 +171,7 @@ impl Group {
         }
     }
 
-    /// One edition of the group that `settings` describe; who `bindings` are is the caller's to say.
+    /// One edition of the group that `settings` describe; what it has in `kept` is the caller's to say.
     pub(super) fn edition_of(settings: &Settings, peers: Vec<Peer>, since: &Since<'_>) -> Group {
         let mut group = Group::assemble(&settings.name.text, peers, settings.method.clone(), since);
         group.keepalive = settings.keepalive.clone();
@@ -164,10 +205,7 @@ impl Group {
         warn_of_slow_start(settings, build);
         let version = before.map(|group| group.version().clone()).unwrap_or_default();
         let mut group = Group::edition_of(settings, peers, &Since { edition: 0, version: &version, before });
-        group.bindings = settings.sticky_source.as_ref().map(|source| {
-            let before = previous.and_then(|group| group.bindings.as_ref());
-            Bindings::over(source.size, source.timeout, before)
-        });
+        group.kept = Kept::new(settings, previous.map(|group| &group.kept));
         group.roster = resolver.map(|resolver| Roster::new(settings, lines, answers, (resolver, &group)));
         Some(Arc::new(group))
     }
@@ -272,6 +310,49 @@ impl Group {
             (by_sid.partition_point(|index| sid_of(index) < sid), by_sid.partition_point(|index| sid_of(index) <= sid))
         });
         by_sid.get(from..to).unwrap_or_default().iter().copied()
+    }
+
+    /// Position of the first peer that tables of sessions know by this id.
+    pub(super) fn with_id(&self, id: Sid) -> Option<usize> {
+        let id_of = |index: &usize| self.peers.get(*index).map(|peer| peer.id);
+        let at = self.tables.by_id.partition_point(|index| id_of(index) < Some(id));
+        self.tables.by_id.get(at).copied().filter(|index| id_of(index) == Some(id))
+    }
+
+    /// The server id of the peer that a session of `sticky learn` is bound to, if the group has it.
+    pub fn session(&self, session: &[u8], now: Tick) -> Option<&str> {
+        let index = self.with_id(self.kept.sessions.as_ref()?.session(session, now)?)?;
+        self.peers.get(index).map(|peer| &*peer.sid)
+    }
+
+    /// An answer of `peer` to a request of this session has come: it is there from now on. A session
+    /// that is not known begins only if the answer is what began it.
+    pub fn learn(&self, session: &[u8], peer: &Peer, begins: bool, now: Tick) {
+        if let Some(sessions) = &self.kept.sessions {
+            sessions.learn(session, peer.id, begins, now);
+        }
+    }
+
+    /// Some peer that is not in `tried` is at its `max_conns`, and nothing else keeps it from being
+    /// picked. Looks at all of them: to be asked when no peer was found.
+    pub fn has_full(&self, tried: &Tried, now: Tick) -> bool {
+        let peers = self.peers.iter().enumerate();
+        peers.filter(|(index, _)| !tried.holds_of(self.edition, *index)).any(|(_, peer)| peer.waits_for_room(now))
+    }
+
+    /// When the first peer that failed may be tried again, if one has.
+    pub fn recovers_at(&self, now: Tick) -> Option<Tick> {
+        self.peers.iter().filter_map(|peer| peer.failed_until(now)).min().map(Tick)
+    }
+
+    /// Waits until something changes in what may be picked: health, failures, members. `seen` is
+    /// [`Group::changes`] at the time nobody was found.
+    pub async fn changed(&self, seen: u64) {
+        self.version().moved_from(seen).await;
+    }
+
+    pub fn changes(&self) -> u64 {
+        self.version().load()
     }
 }
 

@@ -137,7 +137,7 @@ impl<'a> States<'a> {
     fn peer_of(&mut self, server: &Server, words: &str, address: Address) -> Peer {
         let state = self.take(words, &address).unwrap_or_default();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Peer {
+        let peer = Peer {
             weight: server.weight,
             max_conns: server.max_conns,
             max_fails: server.max_fails,
@@ -148,6 +148,10 @@ impl<'a> States<'a> {
             drain: server.drain,
             state,
             ..Peer::new(address, words)
+        };
+        match &server.route {
+            Some(route) => peer.routed(&route.text),
+            None => peer,
         }
     }
 }

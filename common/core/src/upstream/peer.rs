@@ -9,9 +9,8 @@
 use crate::clock::Tick;
 use crate::net::Address;
 use crate::stats::Counter;
+use crate::upstream::bindings::Sid;
 use crate::upstream::{Measure, Times};
-use md5::{Digest, Md5};
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -27,8 +26,10 @@ pub struct Peer {
     pub name: Box<str>,
     /// `server`'s own words: what `hash … consistent` places on the ring.
     pub server: Box<str>,
-    /// Lowercase hex MD5 of `name`: the value of a sticky cookie.
+    /// What sticky sessions know it by: its `route`, or the lowercase hex MD5 of `name`.
     pub sid: Box<str>,
+    /// The same in tables of sessions.
+    pub(crate) id: Sid,
     pub weight: u32,
     pub max_conns: u32,
     pub max_fails: u32,
@@ -106,6 +107,19 @@ pub(crate) enum Unfit {
 impl Version {
     pub(crate) fn load(&self) -> u64 {
         self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is another one than `seen`.
+    pub(crate) async fn moved_from(&self, seen: u64) {
+        while self.load() == seen {
+            // Registered before it looks again: a change in between is not missed.
+            let mut moved = std::pin::pin!(self.0.moved.notified());
+            moved.as_mut().enable();
+            if self.load() != seen {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// What it was before.
@@ -191,8 +205,10 @@ impl Peer {
     /// A primary peer with what nginx gives a `server` line without parameters.
     pub fn new(address: Address, server: &str) -> Peer {
         let name = address.to_string().into_boxed_str();
+        let id = Sid::of_address(&name);
         Peer {
-            sid: sid(&name),
+            sid: id.text(),
+            id,
             name,
             address,
             server: server.into(),
@@ -206,6 +222,11 @@ impl Peer {
             slow_start: 0,
             state: Arc::default(),
         }
+    }
+
+    /// With a name for sticky sessions.
+    pub(super) fn routed(self, route: &str) -> Peer {
+        Peer { sid: route.into(), id: Sid::of_route(route), ..self }
     }
 
     pub fn set_health(&self, health: Availability, now: Tick) {
@@ -252,13 +273,18 @@ impl Peer {
         self.max_conns > 0 && self.state.active.load(Ordering::Relaxed) >= self.max_conns
     }
 
+    /// Whether it would be picked if it were not full.
+    pub(super) fn waits_for_room(&self, now: Tick) -> bool {
+        self.is_full() && self.check_on(false).is_ok() && self.failed_until(now).is_none()
+    }
+
     /// Whether `max_fails` was reached and `fail_timeout` has not passed since.
     pub fn has_failed(&self, now: Tick) -> bool {
         self.failed_until(now).is_some()
     }
 
     /// The tick at which a failed peer may be tried again, while that is in the future.
-    fn failed_until(&self, now: Tick) -> Option<u64> {
+    pub(super) fn failed_until(&self, now: Tick) -> Option<u64> {
         if !self.is_over_max_fails() {
             return None;
         }
@@ -386,15 +412,4 @@ pub(crate) struct Failure {
     pub over: bool,
     /// The group's version before, when this failure was the one that made it so.
     pub changed: Option<u64>,
-}
-
-fn sid(name: &str) -> Box<str> {
-    Md5::digest(name.as_bytes())
-        .iter()
-        .fold(String::with_capacity(32), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-        .into_boxed_str()
 }

@@ -9,7 +9,7 @@ use crate::resolver;
 use crate::upstream::group::{Since, too_large};
 use crate::upstream::members::{self, Answer, Line, Source, States};
 use crate::upstream::peer::Version;
-use crate::upstream::{Bindings, Group, Peer, Settings, State};
+use crate::upstream::{Group, Kept, Peer, Settings, State};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub(crate) struct Roster {
     lines: Vec<Line>,
     pub(super) resolver: resolver::Settings,
     version: Version,
-    bindings: Option<Arc<Bindings>>,
+    kept: Kept,
     /// Of the group in `newest` that all know of.
     edition: AtomicU64,
     /// The edition after the plan's own, which holds this roster. Workers take this lock: it is held
@@ -67,9 +67,9 @@ impl Roster {
         answers.resize(lines.len(), None);
         let known = Mutex::new(Known { answers, peers: planned.peers.clone() });
         let (settings, edition) = (settings.clone(), AtomicU64::new(0));
-        let (version, bindings) = (planned.version().clone(), planned.bindings.clone());
+        let (version, kept) = (planned.version().clone(), planned.kept.clone());
         let newest = Mutex::new(None);
-        Arc::new(Roster { settings, lines, resolver, version, bindings, edition, newest, known })
+        Arc::new(Roster { settings, lines, resolver, version, kept, edition, newest, known })
     }
 
     pub fn name(&self) -> &str {
@@ -138,7 +138,7 @@ impl Roster {
         let edition = newest.as_ref().map_or(0, |group| group.edition()).saturating_add(1);
         let since = Since { edition, version: &self.version, before: newest.as_deref() };
         let mut group = Group::edition_of(&self.settings, peers, &since);
-        group.bindings = self.bindings.clone();
+        group.kept = self.kept.clone();
         next.group = Some(group);
         Ok(next)
     }

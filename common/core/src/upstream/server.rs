@@ -43,19 +43,20 @@ pub(super) const SERVER_PARAMS: &[Param] = &[
         doc: "How long the weight takes to grow from nothing to its value, in 64 steps, after the server was \
               unavailable or unhealthy; 0, no time. Not for the only server of a group.",
     },
-    Param { name: "route", value: Some(Value::Text), doc: "Not built in fairlead yet." },
+    Param {
+        name: "route",
+        value: Some(Value::Text),
+        doc: "http: what `sticky route` and the cookies of `sticky cookie` call the server, in place of the MD5 of its \
+              address; 32 bytes at most.",
+    },
     Param { name: "drain", value: None, doc: "Gets the sessions that `sticky` binds to it and no other." },
 ];
 
-const NOT_BUILT: [&str; 1] = ["route"];
+/// nginx's, for a server's id: an MD5 in hexadecimal digits.
+const LONGEST_ROUTE: usize = 32;
 
 /// Reads a `server` statement. `method` is the one named above it, as in nginx.
 pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagnostic> {
-    for name in NOT_BUILT {
-        if given.param(1, name).is_some() {
-            return Err(not_built(given, name));
-        }
-    }
     for (name, allowed) in [("backup", method.allows_backup()), ("slow_start", method.allows_slow_start())] {
         if given.param(1, name).is_some() && !allowed {
             let problem = format!("balancing method does not support parameter \"{name}\"");
@@ -79,6 +80,10 @@ pub(super) fn parse(given: &Given<'_>, method: &Method) -> Result<Server, Diagno
     server.drain = given.param(1, "drain").is_some();
     server.resolve = given.param(1, "resolve").is_some();
     server.service = given.param(1, "service");
+    server.route = given.param(1, "route");
+    if let Some(route) = &server.route {
+        check_route(given, route)?;
+    }
     if let Some(service) = &server.service {
         check_service(&server, service)?;
     }
@@ -103,6 +108,26 @@ fn check_service(server: &Server, service: &Word) -> Result<(), Diagnostic> {
     }
 }
 
+fn check_route(given: &Given<'_>, route: &Word) -> Result<(), Diagnostic> {
+    if !given.context.contains(Contexts::UPSTREAM) {
+        return Err(invalid(given, "route").help("stream has no `sticky route`"));
+    }
+    if route.text.is_empty() {
+        return Err(invalid(given, "route"));
+    }
+    // It may be the value of a cookie (RFC 6265 section 4.1.1).
+    let wrong = |byte: &u8| !matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
+    if let Some(byte) = route.text.as_bytes().iter().find(|byte| wrong(byte)) {
+        let problem = format!("\"{}\" may not stand in a route", [*byte].escape_ascii());
+        return Err(Diagnostic::error(route.span, problem));
+    }
+    if route.text.len() > LONGEST_ROUTE {
+        let problem = format!("route is longer than {LONGEST_ROUTE} bytes");
+        return Err(Diagnostic::error(route.span, problem));
+    }
+    Ok(())
+}
+
 fn number(given: &Given<'_>, name: &str, least: u32) -> Result<Option<u32>, Diagnostic> {
     let Some(word) = given.param(1, name) else { return Ok(None) };
     let number = word.text.parse().ok().filter(|number| *number >= least && *number <= i32::MAX as u32);
@@ -112,12 +137,6 @@ fn number(given: &Given<'_>, name: &str, least: u32) -> Result<Option<u32>, Diag
 pub(super) fn invalid(given: &Given<'_>, name: &str) -> Diagnostic {
     let word = written(given, name).unwrap_or(&given.statement.name);
     Diagnostic::error(word.span, format!("invalid parameter \"{}\"", word.text))
-}
-
-fn not_built(given: &Given<'_>, name: &str) -> Diagnostic {
-    let word = written(given, name).unwrap_or(&given.statement.name);
-    let problem = format!("parameter \"{}\" is known to nginx, not built in fairlead yet", word.text);
-    Diagnostic::error(word.span, problem)
 }
 
 fn place_of(given: &Given<'_>, name: &str) -> fairlead_conf::Span {

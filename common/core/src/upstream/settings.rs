@@ -3,8 +3,9 @@
 
 use crate::resolver::ResolverSettings;
 use crate::upstream::server::{self, SERVER_PARAMS};
-use crate::upstream::sticky;
-use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Given, Level, Repeat, Value, Word};
+use crate::upstream::sticky::{self, Sticky, StickySource};
+use fairlead_conf::value::parse_time;
+use fairlead_conf::{Args, Block, Contexts, Cx, Diagnostic, Directive, Given, Level, Param, Repeat, Value, Word};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ pub struct Settings {
     pub zone: Option<(Word, u64)>,
     /// Idle connections kept per worker (http only).
     pub keepalive: Keepalive,
+    /// http only.
     pub sticky: Option<Sticky>,
+    /// http only.
+    pub queue: Option<Queueing>,
     /// `sticky source` (stream only).
     pub sticky_source: Option<StickySource>,
 }
@@ -47,6 +51,8 @@ pub struct Server {
     pub resolve: bool,
     /// Its SRV records are.
     pub service: Option<Word>,
+    /// What sticky sessions know it by, in place of the MD5 of its address.
+    pub route: Option<Word>,
     /// The port of an address that names none: 80 in http; in stream that is an error.
     pub default_port: Option<u16>,
 }
@@ -105,28 +111,12 @@ pub struct Keepalive {
     pub timeout: Duration,
 }
 
-/// `sticky cookie NAME [expires=] [domain=] [path=] [httponly] [secure] [samesite=]`:
-/// the words as written; http compiles what may hold variables.
-#[derive(Clone, Debug)]
-pub struct Sticky {
-    pub name: Word,
-    /// `Some(None)` is `expires=max`.
-    pub expires: Option<Option<Duration>>,
-    pub domain: Option<Word>,
-    pub path: Option<Word>,
-    pub httponly: bool,
-    pub secure: bool,
-    pub samesite: Option<Word>,
-}
-
-/// `sticky source [timeout=] [zone=name:size]`.
-#[derive(Clone, Debug)]
-pub struct StickySource {
+/// `queue number [timeout=time]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queueing {
+    /// Requests that may wait at a time, of all workers together.
+    pub most: usize,
     pub timeout: Duration,
-    /// Where the zone was named, for what is said about a name that is taken.
-    pub zone: Option<Word>,
-    /// Bytes.
-    pub size: u64,
 }
 
 impl Settings {
@@ -142,6 +132,7 @@ impl Settings {
             zone: None,
             keepalive: Keepalive::default(),
             sticky: None,
+            queue: None,
             sticky_source: None,
         }
     }
@@ -188,6 +179,7 @@ impl Server {
             slow_start: Duration::ZERO,
             resolve: false,
             service: None,
+            route: None,
             default_port: None,
         }
     }
@@ -257,6 +249,12 @@ fn random(upstream: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> 
     };
     upstream.choose(Method::Random { two: (!given.is_empty()).then(by) }, given)
 }
+
+/// Each takes some hundred bytes, beside its connection.
+const MOST_QUEUED: i64 = 1_000_000;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+const QUEUE_PARAMS: &[Param] =
+    &[Param { name: "timeout", value: Some(Value::Time), doc: "How long a request waits before it gets 502; 60s." }];
 
 const BOTH: Contexts = Contexts::UPSTREAM.or(Contexts::STREAM_UPSTREAM);
 
@@ -470,19 +468,50 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         },
     },
     Directive {
+        name: "queue",
+        contexts: Contexts::UPSTREAM,
+        args: Args::between(1, 2, &[Value::Int(1..=MOST_QUEUED), Value::Params(QUEUE_PARAMS)], "number [timeout=time]"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Requests that find every server they could go to at its `max_conns` wait, up to this number of them over \
+              all workers, and are served in the order they came. More are answered with 502.",
+        set: |upstream, given| {
+            let timeout = match given.param(1, "timeout") {
+                None => QUEUE_TIMEOUT,
+                Some(word) => {
+                    let time = parse_time(&word.text).filter(|time| !time.is_zero());
+                    time.ok_or_else(|| server::invalid(given, "timeout"))?
+                }
+            };
+            let most = usize::try_from(given.int(0)?).unwrap_or(usize::MAX);
+            upstream.queue = Some(Queueing { most, timeout });
+            Ok(())
+        },
+    },
+    Directive {
         name: "sticky",
         contexts: Contexts::UPSTREAM,
         args: Args::at_least(
             2,
             &[Value::OneOf(&["cookie", "route", "learn"]), Value::Text],
             "cookie name [expires=time|max] [domain=domain] [httponly] [samesite=strict|lax|none|$variable] [secure] \
-             [path=path]",
+             [path=path] [signed file] | route $variable ... | learn create=$variable lookup=$variable zone=name:size \
+             [timeout=time] [header]",
         ),
         repeat: Repeat::Once,
         default: None,
-        doc: "Keeps a client with the peer that served it first, by a cookie that holds the peer's id.",
+        doc: "Keeps a client with one server, whatever the balancing method, for as long as that can be used. `cookie`: \
+              the proxy sets a cookie that holds the server's id (its `route`, or the MD5 of its address); domain, path \
+              and samesite may hold variables. With `signed` (nginx has it not) the id bears an HMAC-SHA256, so that \
+              clients cannot choose servers: the file has a key of 16 bytes or more in each line, the first signs and all \
+              verify; it is read when the configuration is. `route`: the first variable that is not empty holds the \
+              `route` of a server. `learn`: servers begin sessions; the first `create` variable that is not empty after \
+              an answer (after its header, with `header`) is a session of that server from then on, the first \
+              `lookup` variable that is not empty is one that the request belongs to. A session that was not used for \
+              `timeout`, 10m, is forgotten; a megabyte of the zone holds 16,384 of them, and a full one forgets those \
+              that were away longest. Workers share them and reloads keep them.",
         set: |upstream, given| {
-            upstream.sticky = Some(sticky::parse_cookie(given)?);
+            upstream.sticky = Some(sticky::parse(given)?);
             Ok(())
         },
     },

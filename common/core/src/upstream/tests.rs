@@ -1,6 +1,7 @@
 //! From the text of an `upstream` block to a group, and what is said about the wrong ones.
 
 use super::*;
+use crate::clock::Tick;
 use crate::log::Registry;
 use crate::net::Address;
 use crate::plan::Build;
@@ -139,13 +140,13 @@ fn each_plane_has_its_own_words_for_times() {
 fn sticky_source_has_a_time_and_a_size() {
     let build = |text: &str, previous| build_over(&format!("{text} server 10.0.0.1:1;"), STREAM, previous).0.unwrap();
     let group = build("sticky source;", None);
-    let bindings = group.bindings.as_ref().unwrap();
+    let bindings = group.kept.bindings.as_ref().unwrap();
     assert_eq!(bindings.capacity(), 16_384);
     let same = build("sticky source timeout=60m zone=any:1m;", Some(&*group));
-    assert!(Arc::ptr_eq(bindings, same.bindings.as_ref().unwrap()));
+    assert!(Arc::ptr_eq(bindings, same.kept.bindings.as_ref().unwrap()));
     let larger = build("sticky source zone=any:2m;", Some(&*group));
-    assert_eq!(larger.bindings.as_ref().unwrap().capacity(), 32_768);
-    assert!(build("least_conn;", Some(&*group)).bindings.is_none());
+    assert_eq!(larger.kept.bindings.as_ref().unwrap().capacity(), 32_768);
+    assert!(build("least_conn;", Some(&*group)).kept.bindings.is_none());
     for text in ["sticky source timeout=0;", "sticky source zone=:1m;", "sticky source zone=a:1x;", "sticky route a;"] {
         assert!(!problem(&format!("{text} server 10.0.0.1:1;"), STREAM).is_empty(), "{text}");
     }
@@ -163,19 +164,80 @@ fn the_defaults_of_the_rows_are_those_of_a_new_block() {
 #[test]
 fn a_sticky_cookie_is_taken_with_its_attributes() {
     let text = "server 10.0.0.1; sticky cookie srv expires=1h domain=.a.example path=/ httponly secure samesite=lax;";
-    let sticky = build(text).sticky.clone().unwrap();
+    let cookie = |text: &str| match build(text).sticky.clone().unwrap() {
+        Sticky::Cookie(cookie) => cookie,
+        other => panic!("{other:?}"),
+    };
+    let sticky = cookie(text);
     assert_eq!((&*sticky.name.text, sticky.expires), ("srv", Some(Some(Duration::from_secs(3600)))));
     assert_eq!((&*sticky.domain.unwrap().text, &*sticky.path.unwrap().text), (".a.example", "/"));
     assert!(sticky.httponly && sticky.secure && &*sticky.samesite.unwrap().text == "lax");
 
-    let sticky = build("server 10.0.0.1; sticky cookie srv expires=max samesite=$s;").sticky.clone().unwrap();
+    let sticky = cookie("server 10.0.0.1; sticky cookie srv expires=max samesite=$s;");
     assert_eq!(sticky.expires, Some(None));
     assert!(!sticky.httponly && sticky.path.is_none());
 }
 
 #[test]
+fn sticky_learn_and_route_are_taken_with_their_variables() {
+    let text = "server 10.0.0.1 route=a; server 10.0.0.2; sticky route $a $b;";
+    let group = build(text);
+    assert_eq!(&*group.peers[0].sid, "a");
+    assert_eq!(group.peers[1].sid.len(), 32);
+    assert!(matches!(&group.sticky, Some(Sticky::Route(words)) if words.len() == 2));
+    assert!(group.kept.sessions.is_none());
+
+    let text = "server 10.0.0.1; sticky learn create=$a create=$b lookup=$c zone=z:64k timeout=1m header;";
+    let group = build(text);
+    let Some(Sticky::Learn(learn)) = &group.sticky else { panic!("{:?}", group.sticky) };
+    assert_eq!((learn.create.len(), learn.lookup.len(), &*learn.zone.text), (2, 1, "z"));
+    assert!(learn.header && learn.timeout == Duration::from_secs(60));
+    assert_eq!(group.kept.sessions.as_ref().unwrap().capacity(), 1024);
+}
+
+#[test]
+fn sessions_and_the_queue_outlive_a_reload() {
+    let text = "server 10.0.0.1; server 10.0.0.2; sticky learn create=$a lookup=$b zone=z:64k; queue 5;";
+    let over = |text: &str, previous: &Group| build_over(text, HTTP, Some(previous)).0.unwrap();
+    let group = build(text);
+    group.learn(b"session", &group.peers[1], false, Tick(1));
+    assert_eq!(group.session(b"session", Tick(1)), None, "nothing has begun it");
+    group.learn(b"session", &group.peers[1], true, Tick(1));
+    let next = over(text, &group);
+    assert_eq!(next.session(b"session", Tick(2)), Some(&*group.peers[1].sid));
+    assert_eq!(next.session(b"session", Tick(600_001)), None, "ten minutes");
+    let without = over("server 10.0.0.1; sticky learn create=$a lookup=$b zone=z:64k;", &group);
+    assert_eq!(without.session(b"session", Tick(2)), None, "its peer has left");
+    let _place = group.kept.queue.as_ref().unwrap().join(false).unwrap();
+    let next = over(text, &group);
+    assert_eq!(next.kept.queue.as_ref().unwrap().len(), 1);
+}
+
+#[test]
 fn a_wrong_block_is_refused_in_nginx_s_words() {
     for (text, said) in [
+        ("server a route=;", "invalid parameter \"route=\""),
+        ("server a route=012345678901234567890123456789012;", "route is longer than 32 bytes"),
+        ("server a route=a,b;", "\",\" may not stand in a route"),
+        ("sticky route a;", "invalid variable name \"a\""),
+        ("sticky cookie \"\";", "empty cookie name"),
+        ("sticky cookie a domain=;", "no value for \"domain\""),
+        ("sticky cookie a secure secure;", "parameter \"secure\" is duplicate"),
+        ("sticky cookie a expires=x;", "invalid \"expires\" parameter value"),
+        ("sticky cookie a samesite=x;", "invalid \"samesite\" value \"x\""),
+        ("sticky cookie a signed;", "\"signed\" needs a file"),
+        ("sticky learn create=$a zone=z:1m;", "\"lookup\" parameter is not specified"),
+        ("sticky learn lookup=$a zone=z:1m;", "\"create\" parameter is not specified"),
+        ("sticky learn create=$a lookup=$a;", "\"zone\" parameter is not specified"),
+        ("sticky learn create=a lookup=$a zone=z:1m;", "missing variable in the \"create\" parameter"),
+        ("sticky learn create=$a lookup=$a zone=z;", "zone size is not specified"),
+        ("sticky learn create=$a lookup=$a zone=z:1k;", "zone \"z:1k\" is too small"),
+        ("sticky learn create=$a lookup=$a zone=z:1m timeout=0;", "invalid timeout"),
+        (
+            "sticky learn create=$a lookup=$a zone=z:1m sync;",
+            "parameter \"sync\" is known to nginx, not built in fairlead yet",
+        ),
+        ("queue 1 timeout=0;", "invalid parameter \"timeout=0\""),
         ("", "no servers are inside upstream"),
         ("server 10.0.0.1 backup;", "no servers in upstream \"app\""),
         ("server nowhere.example:80;", "host not found in upstream \"nowhere.example:80\""),
@@ -249,18 +311,6 @@ fn a_name_that_is_looked_up_from_now_on_keeps_its_addresses() {
     assert!(Arc::ptr_eq(&old.peers[1].state, &new.peers[1].state));
     let (newer, _) = build_over("server two.example:81 resolve; zone app 64k; resolver 127.0.0.1;", HTTP, Some(&new));
     assert_eq!(names(&newer.unwrap()), ["10.0.0.1:81", "10.0.0.2:81"]);
-}
-
-#[test]
-fn what_is_not_built_is_refused_by_name() {
-    for (text, name) in [
-        ("server 10.0.0.1 route=a;", "route=a"),
-        ("server 10.0.0.1; sticky route $a $b;", "sticky route"),
-        ("server 10.0.0.1; sticky learn create=$a lookup=$b zone=s:1m;", "sticky learn"),
-    ] {
-        let said = problem(text, HTTP);
-        assert!(said.contains(&format!("\"{name}\"")) && said.contains("not built in fairlead yet"), "{text}: {said}");
-    }
 }
 
 #[test]

@@ -30,6 +30,11 @@ impl Tried {
         }
     }
 
+    /// Whether the peer at `index` of this edition of the group was tried.
+    pub(super) fn holds_of(&self, edition: u64, index: usize) -> bool {
+        self.edition == edition && self.holds(index)
+    }
+
     /// Forgets everything if it is about another edition of the group: its peers have other
     /// positions, and what had failed there does so no more often than `max_fails` allows.
     pub(super) fn turn_to(&mut self, edition: u64) {

@@ -118,11 +118,11 @@ fn fast() -> Settings {
 
 fn check(group: &Arc<Group>, kind: Kind, settings: Settings) -> Check {
     let (connect_timeout, read_timeout) = (PATIENCE, PATIENCE);
-    Check { group: group.clone(), settings, matching: None, kind, connect_timeout, read_timeout }
+    Check { group: group.clone(), settings, matching: None, kind, connect_timeout, read_timeout, judge: None }
 }
 
 fn http() -> Kind {
-    Kind::Http { host: "backend".into() }
+    Kind::Http { fields: vec![("Host".into(), b"backend".as_slice().into())] }
 }
 
 fn matching(lines: &[&[&str]], is_http: bool) -> Option<Arc<Match>> {

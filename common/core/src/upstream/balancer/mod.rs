@@ -88,16 +88,16 @@ impl Balancer {
     /// [`NoPeer`] when every peer is down, failed, full or tried.
     pub fn pick(self: &Rc<Self>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
         tried.turn_to(self.group.edition());
-        let (Some(bindings), Some(client)) = (&self.group.bindings, choice.client) else {
+        let (Some(bindings), Some(client)) = (&self.group.kept.bindings, choice.client) else {
             return self.pick_for(choice, tried);
         };
         let known = bindings.find(client, choice.now);
         let lease = self.pick_bound(known, choice, tried)?;
-        let Bound::Elsewhere(other) = bindings.bind(client, known, Sid::of(&lease.peer), choice.now) else {
+        let Bound::Elsewhere(other) = bindings.bind(client, known, lease.peer.id, choice.now) else {
             return Ok(lease);
         };
         // Another worker has begun the client's first session at the same time: both go to one peer.
-        if let Some(index) = self.group.with_sid(Some(&other.text())).next()
+        if let Some(index) = self.group.with_id(other)
             && tried.holds(index)
         {
             return Ok(lease);
@@ -105,13 +105,13 @@ impl Balancer {
         tried.forget(lease.index);
         drop(lease);
         let lease = self.pick_bound(Some(other), choice, tried)?;
-        bindings.bind(client, Some(other), Sid::of(&lease.peer), choice.now);
+        bindings.bind(client, Some(other), lease.peer.id, choice.now);
         Ok(lease)
     }
 
     fn pick_bound(self: &Rc<Self>, to: Option<Sid>, choice: &Choice<'_>, tried: &mut Tried) -> Result<Lease, NoPeer> {
-        let text = to.map(Sid::text);
-        let sid = text.as_ref().map(|text| &text[..]).or(choice.sid);
+        let bound = to.and_then(|id| self.group.with_id(id)).and_then(|index| self.group.peers.get(index));
+        let sid = bound.map(|peer| peer.sid.as_bytes()).or(choice.sid);
         self.pick_for(&Choice { sid, ..*choice }, tried)
     }
 
@@ -131,6 +131,11 @@ impl Balancer {
         };
         tried.insert(index);
         Ok(Lease::new(self.clone(), peer.clone(), index, choice.now))
+    }
+
+    /// The next pick looks at peers that were full a moment ago: somebody has said that one is not.
+    pub fn look_again(&self) {
+        self.view.borrow_mut().look_again();
     }
 
     /// A use of peer `index` has begun; whether its age counts until it [`Balancer::ended`].
@@ -188,6 +193,9 @@ impl Balancer {
         peer.release();
         if self.group.only().is_none() {
             self.view.borrow_mut().each(&self.group, index, Rotation::released);
+        }
+        if let Some(queue) = &self.group.kept.queue {
+            queue.freed();
         }
     }
 
@@ -279,6 +287,11 @@ impl View {
     fn resync(&mut self, now: Tick) -> bool {
         let primary = self.primary.resync(now);
         self.backup.as_mut().is_some_and(|backup| backup.resync(now)) || primary
+    }
+
+    fn look_again(&mut self) {
+        let all = [Some(&mut self.primary), self.backup.as_mut()].into_iter().flatten();
+        all.chain(&mut self.servers).for_each(Rotation::look_again);
     }
 
     fn note_own_change(&mut self, changed: u64) {

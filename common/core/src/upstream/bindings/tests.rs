@@ -1,6 +1,6 @@
 use super::*;
 use crate::net::Address;
-use crate::upstream::{Balancer, Choice, Group, Method, Tried};
+use crate::upstream::{Balancer, Choice, Group, Method, Peer, Tried};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ fn server(number: u8) -> Peer {
 
 fn group(peers: Vec<Peer>, bindings: &Arc<Bindings>) -> Arc<Group> {
     let mut group = Group::new("sticky", peers, Method::RoundRobin);
-    group.bindings = Some(bindings.clone());
+    group.kept.bindings = Some(bindings.clone());
     Arc::new(group)
 }
 
@@ -88,6 +88,58 @@ fn clients_are_remembered_for_the_timeout_after_their_last_session() {
             model.insert(number, (to, now));
         }
         assert_eq!(bindings.evicted.load(), 0);
+    }
+}
+
+#[test]
+fn sessions_are_where_they_were_used_last_and_begin_only_where_a_peer_begins_them() {
+    for seed in 0..256 {
+        let mut dice = dice(seed);
+        let mut timeout = 400;
+        let mut table = Bindings::over(1 << 20, Duration::from_millis(timeout), None);
+        let mut model: HashMap<Vec<u8>, (Sid, u64)> = HashMap::new();
+        let mut now = 0;
+        for step in 0..500 {
+            now += dice(20);
+            let session = format!("session {}", dice(40)).into_bytes();
+            let known = model.get(&session).filter(|(_, last)| now - last < timeout).map(|(sid, _)| *sid);
+            assert_eq!(table.session(&session, Tick(now)), known, "seed {seed}, step {step}");
+            // Requests stay with their peer, but where it is gone; some peers begin a session anew.
+            let (to, begins) = (known.filter(|_| dice(8) > 0).unwrap_or(sid(dice(9) as u8)), dice(3) == 0);
+            table.learn(&session, to, begins, Tick(now));
+            if known.is_some() || begins {
+                model.insert(session, (to, now));
+            }
+            // A reload with another zone and another timeout.
+            if dice(50) == 0 {
+                timeout = 200 + dice(400);
+                table = Bindings::over((1 << 20) << dice(3), Duration::from_millis(timeout), Some(&table));
+            }
+        }
+        assert_eq!(table.evicted.load(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_full_zone_forgets_the_session_that_was_away_longest() {
+    for seed in 0..256 {
+        let mut dice = dice(seed);
+        // One shard: 512 clients.
+        let table = Bindings::over(511 * BYTES_PER_CLIENT, HOUR, None);
+        let mut model: Vec<u64> = Vec::new();
+        for step in 0..1500 {
+            let number = dice(700);
+            table.learn(&number.to_le_bytes(), sid(1), true, Tick(step));
+            model.retain(|known| *known != number);
+            model.push(number);
+            if model.len() > 511 {
+                let oldest = model.remove(0);
+                assert_eq!(table.session(&oldest.to_le_bytes(), Tick(step)), None, "seed {seed}, step {step}");
+            }
+            let any = model[dice(model.len() as u64) as usize];
+            assert_eq!(table.session(&any.to_le_bytes(), Tick(step)), Some(sid(1)), "seed {seed}, step {step}");
+        }
+        assert_eq!(table.len(), model.len(), "seed {seed}");
     }
 }
 
@@ -197,5 +249,5 @@ fn a_reload_keeps_what_fits() {
 #[test]
 fn a_sid_is_the_peers_in_binary() {
     let peer = server(1);
-    assert_eq!(Sid::of(&peer).text(), peer.sid.as_bytes());
+    assert_eq!(peer.id.text(), peer.sid);
 }

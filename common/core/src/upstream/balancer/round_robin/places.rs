@@ -109,6 +109,11 @@ impl Rotation {
         self.full.len() < before
     }
 
+    /// Whoever finds nobody looks at all full members, even if that was done within this tick.
+    pub fn look_again(&mut self) {
+        self.searched = Tick(u64::MAX);
+    }
+
     pub(super) fn enter(&mut self, member: usize) {
         let it = &self.members[member];
         let place = if it.effective >= it.weight() { Place::Playing } else { Place::Recovering };
