@@ -13,6 +13,7 @@ mod auth;
 mod bodies;
 mod buffering;
 mod charset;
+mod codings;
 mod error_pages;
 mod errors;
 mod file_bodies;

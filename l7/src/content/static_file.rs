@@ -8,6 +8,7 @@ use super::redirect::add_slash;
 use crate::content::error_page;
 use crate::disk::{self, About, Descriptor, Failure, Found};
 use crate::exchange::Exchange;
+use crate::filter::Coding;
 use crate::h1::Method;
 use crate::reply::{Body, Reply};
 use fairlead_core::log::Level;
@@ -39,12 +40,12 @@ pub(crate) fn serve(exchange: &mut Exchange) -> Served {
     }
     let stored = stored(exchange, &name);
     let varies = stored.as_ref().is_some_and(|stored| stored.varies);
-    if let Some(Stored { file: Some((file, about)), .. }) = stored {
-        return Served::Reply(Reply { varies, ..file_reply(exchange, file, about, true) });
+    if let Some(Stored { file: Some((file, about, coding)), .. }) = stored {
+        return Served::Reply(Reply { varies, ..file_reply(exchange, file, about, Some(coding)) });
     }
     match disk::open(exchange, &name) {
         Ok(Found::File(file, about)) if exchange.request.method != Method::Post => {
-            Served::Reply(Reply { varies, ..file_reply(exchange, file, about, false) })
+            Served::Reply(Reply { varies, ..file_reply(exchange, file, about, None) })
         }
         Ok(Found::File(..)) => error(exchange, 405),
         Ok(Found::Folder) => Served::Reply(add_slash(exchange)),
@@ -60,19 +61,26 @@ pub(super) fn error(exchange: &Exchange, status: u16) -> Served {
     Served::Reply(error_page(status, exchange.location.server_tokens))
 }
 
-/// A file beside the one that was asked for, with `.gz` behind its name.
+/// A packed file beside the one that was asked for, with `.gz` or the like behind its name.
 struct Stored {
     /// `None` when this client takes the other one.
-    file: Option<(Descriptor, About)>,
+    file: Option<(Descriptor, About, Coding)>,
     varies: bool,
 }
 
-/// What `gzip_static` finds.
+/// What `gzip_static` and its like find.
 fn stored(exchange: &Exchange, name: &[u8]) -> Option<Stored> {
     let filters = exchange.location.filters.as_ref().filter(|_| exchange.request.method != Method::Post)?;
-    let wanted = filters.wants_stored(exchange)?;
-    let Ok(Found::File(file, about)) = disk::open(exchange, &[name, b".gz"].concat()) else { return None };
-    Some(Stored { file: wanted.then_some((file, about)), varies: !filters.always_stored() })
+    let mut varies = false;
+    for candidate in filters.stored(exchange) {
+        let coding = candidate.coding;
+        let Ok(Found::File(file, about)) = disk::open(exchange, &[name, coding.ending()].concat()) else { continue };
+        varies |= !candidate.always;
+        if candidate.wanted {
+            return Some(Stored { file: Some((file, about, coding)), varies });
+        }
+    }
+    Some(Stored { file: None, varies })
 }
 
 /// Logs why a file did not open, in nginx's words, and says what to answer.
@@ -91,7 +99,7 @@ fn open_failed(exchange: &Exchange, name: &[u8], failure: Failure) -> u16 {
     status
 }
 
-fn file_reply(exchange: &Exchange, file: Descriptor, about: About, compressed: bool) -> Reply {
+fn file_reply(exchange: &Exchange, file: Descriptor, about: About, packed: Option<Coding>) -> Reply {
     let location = &exchange.location;
     let tag = location.files.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
     let validators = Validators { modified: about.modified, etag: tag.as_deref() };
@@ -108,7 +116,7 @@ fn file_reply(exchange: &Exchange, file: Descriptor, about: About, compressed: b
     let mut reply = Reply { status: 200, last_modified: Some(about.modified), ..Reply::default() };
     let content_type = content_type(exchange);
     let ranges = usual
-        && !compressed
+        && packed.is_none()
         && !location
             .filters
             .as_ref()
@@ -129,8 +137,8 @@ fn file_reply(exchange: &Exchange, file: Descriptor, about: About, compressed: b
     }
     reply.content_type = Some(content_type);
     reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
-    if compressed {
-        reply.headers.push((Cow::Borrowed("Content-Encoding"), b"gzip".to_vec()));
+    if let Some(coding) = packed {
+        reply.headers.push((Cow::Borrowed("Content-Encoding"), coding.name().into()));
     }
     let (start, end) = match part {
         Part::Range(start, end) => {

@@ -4,7 +4,7 @@
 //! no more; only then it reads on. So a slow client holds one piece, whatever the body unpacks to.
 
 use super::Settings;
-use super::compress::Gzip;
+use super::compress::Pack;
 use super::gunzip::Gunzip;
 use super::headers;
 use super::recode::Recode;
@@ -44,7 +44,7 @@ impl Step {
 /// front of it and behind it.
 #[derive(Default)]
 pub(crate) struct Tail {
-    gzip: Option<Gzip>,
+    pack: Option<Pack>,
     chunked: bool,
     spare: Vec<u8>,
 }
@@ -52,11 +52,11 @@ pub(crate) struct Tail {
 impl Tail {
     /// A piece in the client's framing, appended to `out`.
     pub fn write(&mut self, piece: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
-        let piece = match &mut self.gzip {
+        let piece = match &mut self.pack {
             None => piece,
-            Some(gzip) => {
+            Some(pack) => {
                 self.spare.clear();
-                gzip.write(piece, end, &mut self.spare)?;
+                pack.write(piece, end, &mut self.spare)?;
                 &self.spare
             }
         };
@@ -175,8 +175,8 @@ impl Chain {
         self.steps.push(step);
     }
 
-    pub(super) fn pack(&mut self, gzip: Gzip) {
-        self.tail.gzip = Some(gzip);
+    pub(super) fn pack(&mut self, pack: Pack) {
+        self.tail.pack = Some(pack);
     }
 
     /// The client gets chunks, with trailers behind them.
@@ -306,6 +306,6 @@ impl Chain {
 
     /// `$gzip_ratio`: bytes before and after, if they were compressed here.
     pub fn gzipped(&self) -> Option<(u64, u64)> {
-        self.tail.gzip.as_ref().map(Gzip::totals)
+        self.tail.pack.as_ref().and_then(Pack::gzipped)
     }
 }

@@ -1,7 +1,44 @@
-//! A body on its way into gzip. Holds what the compressor holds, and nothing else.
+//! A body on its way into gzip, or another coding. Holds what the compressor holds, and nothing else.
 
+use super::Settings;
+use super::brotli::Brotli;
 use super::chain::{Broken, End};
+use super::coding::Coding;
+use super::zstd::Zstd;
 use flate2::{Compress, Compression, FlushCompress, Status};
+
+/// What packs a body.
+pub(super) enum Pack {
+    Gzip(Gzip),
+    Brotli(Box<Brotli>),
+    Zstd(Zstd),
+}
+
+impl Pack {
+    pub fn new(coding: Coding, settings: &Settings, length: Option<u64>) -> Pack {
+        match coding {
+            Coding::Gzip => Pack::Gzip(Gzip::new(settings.gzip.level, length)),
+            Coding::Brotli => Pack::Brotli(Box::new(Brotli::new(&settings.brotli, length))),
+            Coding::Zstd => Pack::Zstd(Zstd::new(&settings.zstd, length)),
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
+        match self {
+            Pack::Gzip(gzip) => gzip.write(bytes, end, out),
+            Pack::Brotli(brotli) => brotli.write(bytes, end, out),
+            Pack::Zstd(zstd) => zstd.write(bytes, end, out),
+        }
+    }
+
+    /// `$gzip_ratio`: bytes before and after.
+    pub fn gzipped(&self) -> Option<(u64, u64)> {
+        match self {
+            Pack::Gzip(gzip) => Some(gzip.totals()),
+            Pack::Brotli(_) | Pack::Zstd(_) => None,
+        }
+    }
+}
 
 pub(super) struct Gzip {
     stream: Compress,

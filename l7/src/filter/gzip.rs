@@ -38,6 +38,16 @@ pub(crate) enum Stored {
     Always,
 }
 
+impl Stored {
+    pub fn read(text: &str) -> Stored {
+        match text {
+            "on" => Stored::On,
+            "always" => Stored::Always,
+            _ => Stored::Off,
+        }
+    }
+}
+
 /// `gzip_proxied`: bits in the order of [`PROXIED`]; none is `off`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Proxied(u16);
@@ -71,16 +81,17 @@ impl Settings {
 
     /// Whether this client takes gzip, and may have it.
     pub fn accepted(&self, exchange: &Exchange, head: &[u8]) -> bool {
+        let request = &exchange.request;
+        let takes = request.header(b"accept-encoding").is_some_and(|field| accept::weight(field, b"gzip").is_some());
+        takes && self.may_pack(exchange, head)
+    }
+
+    /// Whether anything may be packed for this client, in whatever coding.
+    pub(super) fn may_pack(&self, exchange: &Exchange, head: &[u8]) -> bool {
         if exchange.is_subrequest() {
             // What it answers becomes part of another response.
             return false;
         }
-        let request = &exchange.request;
-        let takes = request.header(b"accept-encoding").is_some_and(|field| accept::weight(field, b"gzip").is_some());
-        takes && self.allowed(exchange, head)
-    }
-
-    fn allowed(&self, exchange: &Exchange, head: &[u8]) -> bool {
         let request = &exchange.request;
         let agent = request.header(b"user-agent").unwrap_or_default();
         let oldest = if self.http10 { Version::Http10 } else { Version::Http11 };
@@ -241,11 +252,7 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         doc: "Sends the file with `.gz` behind its name, if there is one, to clients that take gzip, or with `always` \
               to all.",
         set: |filters, given| {
-            filters.gzip.stored = match given.text(0) {
-                "on" => Stored::On,
-                "always" => Stored::Always,
-                _ => Stored::Off,
-            };
+            filters.gzip.stored = Stored::read(given.text(0));
             Ok(())
         },
     },

@@ -12,8 +12,10 @@
 
 mod accept;
 mod addition;
+mod brotli;
 mod chain;
 mod charset;
+mod coding;
 mod compress;
 mod gunzip;
 mod gzip;
@@ -25,10 +27,12 @@ mod send;
 mod slice;
 mod sub;
 mod userid;
+mod zstd;
 
 pub(crate) use chain::{Broken, Chain, Tail};
 pub(crate) use charset::{Charsets, MAPS as CHARSET_MAPS, Maps as CharsetMaps};
-pub(crate) use gzip::Stored;
+pub(crate) use coding::Coding;
+use gzip::Stored;
 pub(crate) use head::push_vary;
 pub(crate) use send::{begin, complete, send};
 pub(crate) use slice::{
@@ -41,6 +45,7 @@ pub(crate) use userid::{
 use crate::exchange::Exchange;
 use crate::h1::{Method, Version, parse_decimal};
 use chain::Step;
+use compress::Pack;
 use fairlead_conf::{Diagnostic, Directive};
 use gzip::Answer;
 use std::sync::Arc;
@@ -57,6 +62,8 @@ pub(crate) struct Settings {
     sub: sub::Settings,
     charset: charset::Settings,
     pub gzip: gzip::Settings,
+    brotli: coding::Settings,
+    zstd: coding::Settings,
 }
 
 /// The tables, each with its title in the reference.
@@ -68,6 +75,8 @@ pub(crate) const TABLES: &[(&[Directive<Settings>], &str)] = &[
     (sub::DIRECTIVES, "http sub"),
     (charset::DIRECTIVES, "http charset"),
     (gzip::DIRECTIVES, "http gzip"),
+    (brotli::DIRECTIVES, "http brotli"),
+    (zstd::DIRECTIVES, "http zstd"),
 ];
 
 impl Settings {
@@ -95,14 +104,16 @@ impl Settings {
             && charsets.is_empty()
             && !settled.gzip.on
             && !settled.gzip.gunzip
-            && settled.gzip.stored == Stored::Off;
+            && settled.gzip.stored == Stored::Off
+            && settled.brotli.is_off()
+            && settled.zstd.is_off();
         (!idle).then_some(settled)
     }
 
     /// A file of this type and length is sent as other bytes than its own: no range of it can be.
     pub fn changes_file(&self, exchange: &Exchange, content_type: &[u8], length: u64) -> bool {
         let answer = Answer { status: 200, content_type, length: Some(length), head: b"\r\n" };
-        let packed = self.gzip.suits(&answer) && self.gzip.accepted(exchange, b"\r\n");
+        let packed = self.coding(exchange, &answer).1.is_some();
         packed
             || self.addition.suits(exchange, 200, content_type)
             || self.sub.suits(content_type, Some(length))
@@ -112,21 +123,6 @@ impl Settings {
     /// What is wrong with the charsets of a location.
     pub fn check_charsets(&self, charsets: &Charsets) -> Option<Diagnostic> {
         charsets.check(&self.charset)
-    }
-
-    /// `gzip_static always` makes no difference between clients.
-    pub fn always_stored(&self) -> bool {
-        self.gzip.stored == Stored::Always
-    }
-
-    /// `gzip_static`: whether this client gets the compressed file; `None` when nobody is to look for it.
-    pub fn wants_stored(&self, exchange: &Exchange) -> Option<bool> {
-        let accepted = match self.gzip.stored {
-            Stored::Off => return None,
-            Stored::Always => return Some(true),
-            Stored::On => self.gzip.accepted(exchange, b"\r\n"),
-        };
-        (accepted || self.gzip.vary).then_some(accepted)
     }
 }
 
@@ -233,7 +229,7 @@ fn recode(settings: &Settings, exchange: &mut Exchange, local: bool, chain: &mut
     true
 }
 
-/// `gzip`; true when the body changes.
+/// `gzip`, `brotli` and `zstd`; true when the body changes.
 fn compress(
     settings: &Settings,
     exchange: &mut Exchange,
@@ -243,16 +239,13 @@ fn compress(
     let head = &exchange.sent_head;
     let length = range.or_else(|| head::value(head, b"Content-Length").and_then(parse_decimal));
     let content_type = head::value(head, b"Content-Type").unwrap_or_default();
-    if !settings.gzip.suits(&Answer { status: exchange.status, content_type, length, head }) {
-        return false;
-    }
-    *varies = true;
-    if range.is_some() || !settings.gzip.accepted(exchange, head) {
-        return false;
-    }
+    let answer = Answer { status: exchange.status, content_type, length, head };
+    let (suits, coding) = settings.coding(exchange, &answer);
+    *varies |= suits;
+    let Some(coding) = coding.filter(|_| range.is_none()) else { return false };
     forget_bytes(exchange);
-    head::push(&mut exchange.sent_head, local, b"Content-Encoding", b"gzip");
-    chain.pack(compress::Gzip::new(settings.gzip.level, length));
+    head::push(&mut exchange.sent_head, local, b"Content-Encoding", coding.name().as_bytes());
+    chain.pack(Pack::new(coding, settings, length));
     true
 }
 
