@@ -9,6 +9,7 @@ mod access;
 mod answers;
 mod around;
 mod differences;
+mod faults;
 mod files;
 mod files_try;
 mod filters;

@@ -16,6 +16,9 @@ mod charset;
 mod codings;
 mod error_pages;
 mod errors;
+mod faults;
+#[allow(dead_code, reason = "what nginx does is for the differential tests")]
+mod faults_table;
 mod file_bodies;
 mod gzip;
 mod headers;

@@ -58,7 +58,12 @@ pub(super) struct Attempt<'a> {
     /// What goes on with the peer, as nginx says it in its log: "upstream" follows.
     pub doing: &'static str,
     watching: bool,
+    /// Interim answers so far.
+    interim: u32,
 }
+
+/// More than this many are no answer any more: they would keep the worker busy for ever.
+const MOST_INTERIM: u32 = 64;
 
 const CONNECTING: &str = "connecting to";
 const SENDING: &str = "sending request to";
@@ -66,7 +71,15 @@ const READING: &str = "reading response header from";
 
 impl<'a> Attempt<'a> {
     pub fn new(proxy: &'a Proxy, pump: Pump<'a>, may_retry: bool) -> Attempt<'a> {
-        Attempt { proxy, pump, may_retry, reused: false, doing: CONNECTING, watching: !proxy.ignore_client_abort }
+        Attempt {
+            proxy,
+            pump,
+            may_retry,
+            reused: false,
+            doing: CONNECTING,
+            watching: !proxy.ignore_client_abort,
+            interim: 0,
+        }
     }
 
     pub async fn connect(
@@ -206,49 +219,55 @@ impl<'a> Attempt<'a> {
         cx: &mut Context<'_>,
         client: &mut Client,
         exchange: &mut Exchange,
-        bytes: &mut [u8],
+        mut bytes: &mut [u8],
     ) -> Option<Result<Started, Failure>> {
+        // A loop, however many interim answers there are: they are as many as the peer likes.
+        loop {
+            let whole = match self.parse_head(exchange, bytes) {
+                Ok(whole) => whole,
+                Err(failure) => return Some(Err(failure)),
+            };
+            if !whole {
+                exchange.upstream_head.extend_from_slice(bytes);
+                return None;
+            }
+            let Response { status, head_len, .. } = exchange.response;
+            let (head, rest) = bytes.split_at_mut_checked(head_len).unwrap_or_default();
+            if !(100..200).contains(&status) || status == 101 {
+                return Some(self.begin(cx, client, exchange, head, rest));
+            }
+            // Interim answers are not passed on.
+            self.interim += 1;
+            if self.interim > MOST_INTERIM {
+                let message = "upstream sent too many interim responses while reading response header from upstream";
+                exchange.log(Level::Error, format_args!("{message}"));
+                return Some(Err(Failure::InvalidHeader));
+            }
+            if rest.is_empty() {
+                return None;
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Whether a head that may be passed on is whole.
+    fn parse_head(&self, exchange: &mut Exchange, bytes: &[u8]) -> Result<bool, Failure> {
         let mut response = std::mem::take(&mut exchange.response);
         let parsed = response.parse(bytes, exchange.request.method == Method::Head);
         exchange.response = response;
         if parsed == Ok(true) {
             tell_duplicates(exchange, bytes);
         }
+        let tell = |why: &dyn std::fmt::Display| {
+            exchange.log(Level::Error, format_args!("{why} while reading response header from upstream"));
+        };
         match parsed {
-            Ok(true) if exchange.response.head_len <= self.proxy.buffer_size => {}
-            Ok(false) if bytes.len() < self.proxy.buffer_size => {
-                exchange.upstream_head.extend_from_slice(bytes);
-                return None;
-            }
-            Ok(_) => {
-                exchange.log(
-                    Level::Error,
-                    format_args!("upstream sent too big header while reading response header from upstream"),
-                );
-                return Some(Err(Failure::InvalidHeader));
-            }
-            Err(bad) => {
-                exchange.log(Level::Error, format_args!("{} while reading response header from upstream", bad.0));
-                return Some(Err(Failure::InvalidHeader));
-            }
+            Ok(true) if exchange.response.head_len <= self.proxy.buffer_size => return Ok(true),
+            Ok(false) if bytes.len() < self.proxy.buffer_size => return Ok(false),
+            Ok(_) => tell(&"upstream sent too big header"),
+            Err(bad) => tell(&bad.0),
         }
-        let Response { status, head_len, .. } = exchange.response;
-        let (head, rest) = bytes.split_at_mut_checked(head_len).unwrap_or_default();
-        if (100..200).contains(&status) && status != 101 {
-            // Interim answers are not passed on.
-            return self.take_head_if_any(cx, client, exchange, rest);
-        }
-        Some(self.begin(cx, client, exchange, head, rest))
-    }
-
-    fn take_head_if_any(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Client,
-        exchange: &mut Exchange,
-        rest: &mut [u8],
-    ) -> Option<Result<Started, Failure>> {
-        if rest.is_empty() { None } else { self.take_head(cx, client, exchange, rest) }
+        Err(Failure::InvalidHeader)
     }
 
     /// The head is whole: it goes to the client with the body bytes that came along.

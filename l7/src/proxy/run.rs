@@ -353,7 +353,7 @@ impl Run<'_> {
                 Failure::Ours => 500,
                 Failure::Status(status) => status,
                 // What it had said so far.
-                Failure::ClientGone => said,
+                Failure::ClientGone | Failure::Body(_) => said,
                 _ => 502,
             };
         });

@@ -115,7 +115,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Statuses of all answers; `0.9` for one without a head, `-` for none.
-fn statuses(mut bytes: &[u8], head: bool) -> String {
+pub fn statuses(mut bytes: &[u8], head: bool) -> String {
     if bytes.is_empty() {
         return "-".into();
     }
