@@ -71,6 +71,12 @@ struct Place {
     connection: Rc<Connection>,
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.worker.pool.forget(self.connection.number);
+    }
+}
+
 impl Session {
     async fn open(&mut self, mut arrival: Arrival) -> Option<Place> {
         let worker = self.current.load();

@@ -14,6 +14,7 @@ mod hash;
 mod health;
 mod max_conns;
 mod methods;
+mod ntlm;
 mod queue;
 mod srv;
 mod state;

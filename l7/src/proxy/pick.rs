@@ -158,7 +158,13 @@ impl Run<'_> {
         let session = self.session.as_deref().unwrap_or_default();
         let asked = sticky.map(|sticky| sticky.asked(exchange, &balancer.group, session));
         let client = exchange.connection.client.ip();
-        let choice = Choice { now, client, key: &key, sid: asked.as_ref().and_then(Asked::id) };
+        let own = match group.filter(|_| balancer.group.ntlm) {
+            Some(group) => exchange.worker.pool.own_peer(group, exchange.connection.number),
+            None => None,
+        };
+        self.own.set(own.is_some());
+        let sid = own.as_deref().map(str::as_bytes).or(asked.as_ref().and_then(Asked::id));
+        let choice = Choice { now, client, key: &key, sid };
         let lease = balancer.pick(&choice, &mut self.tried).ok();
         let bound = asked.map(|asked| asked.outcome(lease.as_ref().map(|lease| &*lease.peer)));
         (lease, bound)

@@ -22,7 +22,17 @@ pub(crate) struct PeerConnection {
 /// The idle connections of all groups of a generation.
 pub(crate) struct Pool {
     groups: Vec<Idle>,
+    /// Those of single clients, by group and by the client's connection.
+    own: RefCell<AHashMap<(usize, u64), Own>>,
     sweeping: Cell<bool>,
+}
+
+/// The connection that a client's connection has for itself (`ntlm`).
+struct Own {
+    /// What sticky sessions know its peer by.
+    sid: Box<str>,
+    state: Arc<State>,
+    connection: PeerConnection,
 }
 
 struct Idle {
@@ -64,7 +74,52 @@ impl Pool {
             peers: RefCell::default(),
             count: Cell::new(0),
         };
-        Rc::new(Pool { groups: groups.iter().map(idle).collect(), sweeping: Cell::new(false) })
+        Rc::new(Pool { groups: groups.iter().map(idle).collect(), own: RefCell::default(), sweeping: Cell::new(false) })
+    }
+
+    /// The id of the peer that a client's connection has one of its own to.
+    pub fn own_peer(&self, group: usize, client: u64) -> Option<Box<str>> {
+        self.own.borrow().get(&(group, client)).map(|own| own.sid.clone())
+    }
+
+    /// That connection, if it leads to this peer and is still good.
+    pub fn take_own(&self, group: usize, client: u64, peer: &Peer) -> Option<PeerConnection> {
+        let own = self.own.borrow_mut().remove(&(group, client))?;
+        let mut connection = Some(own.connection).filter(|it| Arc::ptr_eq(&own.state, &peer.state) && it.is_quiet())?;
+        connection.requests += 1;
+        Some(connection)
+    }
+
+    /// Keeps a connection for this client alone.
+    pub fn give_own(self: &Rc<Self>, group: usize, client: u64, peer: &Peer, mut connection: PeerConnection) {
+        connection.idle_since = tick();
+        let own = Own { sid: peer.sid.clone(), state: peer.state.clone(), connection };
+        self.own.borrow_mut().insert((group, client), own);
+        self.begin_to_sweep();
+    }
+
+    /// The client's connection has ended.
+    pub fn forget(&self, client: u64) {
+        let mut own = self.own.borrow_mut();
+        if !own.is_empty() {
+            own.retain(|(_, known), _| *known != client);
+        }
+    }
+
+    fn begin_to_sweep(self: &Rc<Self>) {
+        if !self.sweeping.replace(true) {
+            fairlead_core::net::spawn(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// Lets go of clients' own that timed out or were closed; true while any are left.
+    fn sweep_own(&self, now: Tick) -> bool {
+        let mut own = self.own.borrow_mut();
+        own.retain(|(group, _), own| {
+            let timeout = self.groups.get(*group).map_or(Duration::ZERO, |idle| idle.limits.timeout);
+            now.since(own.connection.idle_since) < timeout && own.connection.is_quiet() && !own.state.is_removed()
+        });
+        !own.is_empty()
     }
 
     /// An idle connection to this peer that is still good.
@@ -106,9 +161,7 @@ impl Pool {
         let shelf = shelf.or_insert_with(|| Shelf { state: peer.state.clone(), connections: Vec::new() });
         shelf.connections.push(connection);
         idle.count.set(idle.count.get() + 1);
-        if !self.sweeping.replace(true) {
-            fairlead_core::net::spawn(sweep(Rc::downgrade(self)));
-        }
+        self.begin_to_sweep();
     }
 }
 
@@ -148,7 +201,7 @@ async fn sweep(pool: Weak<Pool>) {
             return;
         };
         let now = tick();
-        let left = pool.groups.iter().fold(false, |left, idle| idle.sweep(now) | left);
+        let left = pool.groups.iter().fold(pool.sweep_own(now), |left, idle| idle.sweep(now) | left);
         if !left {
             pool.sweeping.set(false);
             return;

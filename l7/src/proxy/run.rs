@@ -4,7 +4,7 @@
 use crate::body::{BodyError, Taken};
 use crate::client::Client;
 use crate::exchange::{Attempt as Record, Ended, Exchange};
-use crate::h1::push_chunk_size;
+use crate::h1::{Known, push_chunk_size};
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Attempt, Failure, Started};
 use crate::proxy::pick::Picked;
@@ -71,6 +71,7 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         tried: Tried::default(),
         tries: 0,
         session: None,
+        own: Cell::new(false),
         started: tick(),
     };
     let first = exchange.attempts.len();
@@ -100,7 +101,16 @@ pub(super) struct Run<'a> {
     pub(super) tries: u32,
     /// The route or the session that `sticky` found in the request, once it was looked for.
     pub(super) session: Option<Vec<u8>>,
+    /// The client's connection had one to a peer for itself.
+    pub(super) own: Cell<bool>,
     pub(super) started: Tick,
+}
+
+/// Schemes that authenticate a connection, not a request.
+fn asks_for_own(exchange: &Exchange) -> bool {
+    let value = exchange.request.known(Known::Authorization).unwrap_or_default();
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
 }
 
 impl Run<'_> {
@@ -184,8 +194,7 @@ impl Run<'_> {
             exchange.log(Level::Error, format_args!("access to upstream denied while connecting to upstream"));
             return Err(Failure::Denied);
         }
-        let pool = exchange.worker.pool.clone();
-        if let Some(mut peer) = self.pooled().and_then(|group| pool.take(group, &lease.peer)) {
+        if let Some(mut peer) = self.pooled().and_then(|group| self.idle(exchange, group, &lease.peer)) {
             attempt.reused = true;
             record(exchange, |record| record.connect_time = Some(0));
             match attempt.run(client, exchange, &mut peer).await {
@@ -259,8 +268,12 @@ impl Run<'_> {
         };
         let kept = exchange.response.keepalive && self.proxy.http11 && !self.proxy.says_close;
         let reusable = whole && kept && attempt.is_sent(exchange);
-        if let Some(group) = self.pooled().filter(|_| reusable) {
-            exchange.worker.pool.give(group, &lease.peer, peer);
+        match self.pooled().filter(|_| reusable) {
+            Some(group) if self.has_own(exchange) => {
+                exchange.worker.pool.give_own(group, exchange.connection.number, &lease.peer, peer);
+            }
+            Some(group) => exchange.worker.pool.give(group, &lease.peer, peer),
+            None => {}
         }
         if !transfer.is_out(client) && !client.is_muted() {
             return Ok(Answered::Sending(Box::new(transfer)));
@@ -290,6 +303,20 @@ impl Run<'_> {
     fn pooled(&self) -> Option<usize> {
         let variable = matches!(&self.proxy.bind, Some(bind) if matches!(bind.local, Local::Variable(_)));
         self.destination.group.filter(|_| !variable)
+    }
+
+    /// An idle connection to the peer that this request may use.
+    fn idle(&self, exchange: &Exchange, group: usize, peer: &Peer) -> Option<PeerConnection> {
+        let pool = &exchange.worker.pool;
+        if self.own.get() {
+            return pool.take_own(group, exchange.connection.number, peer);
+        }
+        pool.take(group, peer)
+    }
+
+    /// `ntlm`: whether the client's connection has one to its peer for itself, from this request on.
+    fn has_own(&self, exchange: &Exchange) -> bool {
+        self.own.get() || (self.destination.balancer.group.ntlm && asks_for_own(exchange))
     }
 
     /// Where connections to peers start.

@@ -15,9 +15,10 @@ fn pieces(data: &[u8]) -> [Vec<usize>; 3] {
 
 /// A connection's requests, with their targets and bodies.
 pub fn request(data: &[u8]) {
-    for limits in
-        [Limits::default(), Limits { first: 64, line: 64, buffers: 3, headers: 4, underscores: true, ignore_invalid: false }]
-    {
+    for limits in [
+        Limits::default(),
+        Limits { first: 64, line: 64, buffers: 3, headers: 4, underscores: true, ignore_invalid: false },
+    ] {
         let whole = parse_requests(data, &[data.len().max(1)], &limits);
         for sizes in pieces(data) {
             assert_eq!(whole, parse_requests(data, &sizes, &limits), "in pieces");

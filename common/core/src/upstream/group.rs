@@ -29,6 +29,7 @@ pub struct Group {
     pub method: Method,
     pub keepalive: Keepalive,
     pub sticky: Option<Sticky>,
+    pub ntlm: bool,
     pub kept: Kept,
     pub zone: Option<Box<str>>,
     tables: Tables,
@@ -163,6 +164,7 @@ impl Group {
             method,
             keepalive,
             sticky: None,
+            ntlm: false,
             kept: Kept::default(),
             zone: None,
             tables,
@@ -176,6 +178,7 @@ impl Group {
         let mut group = Group::assemble(&settings.name.text, peers, settings.method.clone(), since);
         group.keepalive = settings.keepalive.clone();
         group.sticky = settings.sticky.clone();
+        group.ntlm = settings.ntlm;
         group.zone = settings.zone.as_ref().map(|(name, _)| name.text.clone());
         group.edition = since.edition;
         group

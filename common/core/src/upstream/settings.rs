@@ -27,6 +27,8 @@ pub struct Settings {
     pub keepalive: Keepalive,
     /// http only.
     pub sticky: Option<Sticky>,
+    /// `ntlm`: a client's connection has one of its own to a peer (http only).
+    pub ntlm: bool,
     /// http only.
     pub queue: Option<Queueing>,
     /// `sticky source` (stream only).
@@ -132,6 +134,7 @@ impl Settings {
             zone: None,
             keepalive: Keepalive::default(),
             sticky: None,
+            ntlm: false,
             queue: None,
             sticky_source: None,
         }
@@ -464,6 +467,20 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         doc: "How long an idle connection to a peer stays open.",
         set: |upstream, given| {
             upstream.keepalive.timeout = given.time(0)?;
+            Ok(())
+        },
+    },
+    Directive {
+        name: "ntlm",
+        contexts: Contexts::UPSTREAM,
+        args: Args::none(),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "From the first request whose Authorization begins with NTLM or Negotiate a client's connection has one to a \
+              peer for itself, as these schemes want it: what they authenticate is the connection. It ends with the \
+              client's, or after `keepalive_timeout` without a request.",
+        set: |upstream, _| {
+            upstream.ntlm = true;
             Ok(())
         },
     },
