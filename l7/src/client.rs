@@ -20,6 +20,8 @@ pub(crate) struct Client {
     at: usize,
     /// Bytes handed to the socket so far.
     pub sent: u64,
+    /// It took nothing of an answer for too long.
+    pub timed_out: bool,
     /// What is sent goes nowhere: a subrequest is being answered.
     muted: bool,
     /// What is sent of the present response goes no faster than this.
@@ -62,6 +64,7 @@ impl Client {
             pending: Vec::new(),
             at: 0,
             sent: 0,
+            timed_out: false,
             muted: false,
             throttle: None,
             counted,

@@ -296,7 +296,9 @@ impl Place {
                     Level::Info,
                     format_args!("client timed out (110: Connection timed out) while reading client request headers"),
                 );
-                self.abandon(exchange, 408)
+                let after = self.abandon(exchange, 408);
+                exchange.reset_when_closed(client);
+                after
             }
         }
     }

@@ -458,6 +458,9 @@ impl Exchange {
             Ended::Broken | Ended::Moved | Ended::Elsewhere(_) | Ended::Inside(_) => After::Close,
         };
         self.ask_tcp_info(client);
+        if matches!(self.status, 408 | 444) || client.timed_out {
+            self.reset_when_closed(client);
+        }
         // Before the log line, as nginx.
         self.passed.leave();
         self.bytes_sent = client.sent;
@@ -465,6 +468,13 @@ impl Exchange {
         client.throttle = None;
         access_log::write(self);
         after
+    }
+
+    /// Of a connection that timed out, or that `return 444` closes.
+    pub(crate) fn reset_when_closed(&self, client: &Client) {
+        if self.location.reset_timedout_connection {
+            client.stream.reset_on_close();
+        }
     }
 
     /// For the variables of it; whoever has none of them pays nothing.

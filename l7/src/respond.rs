@@ -378,7 +378,10 @@ pub(crate) async fn flush(client: &mut Client, exchange: &Exchange) -> bool {
             sent = client.sent;
             client.deadline.set(exchange.location.send_timeout);
         }
-        client.deadline.poll(cx).map(|_| false)
+        client.deadline.poll(cx).map(|_| {
+            client.timed_out = true;
+            false
+        })
     })
     .await
 }

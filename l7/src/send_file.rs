@@ -121,7 +121,10 @@ async fn pass(client: &mut Client, exchange: &mut Exchange, (file, mut at, end):
                 client.deadline.set(exchange.location.send_timeout);
                 return Poll::Pending;
             }
-            client.deadline.poll(cx).map(|_| None)
+            client.deadline.poll(cx).map(|_| {
+                client.timed_out = true;
+                None
+            })
         });
         match sent.await {
             None => return false,

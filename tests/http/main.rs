@@ -14,6 +14,8 @@ mod bodies;
 mod buffering;
 mod charset;
 mod codings;
+mod endings;
+mod error_logs;
 mod error_pages;
 mod errors;
 mod faults;

@@ -121,7 +121,10 @@ impl Transfer {
             return Poll::Ready(Ok(()));
         }
         waits.begin(Waits::Client(client.sent), client, timeout);
-        client.deadline.poll(cx).map(|_| Err(Cut::ClientTimedOut))
+        client.deadline.poll(cx).map(|_| {
+            client.timed_out = true;
+            Err(Cut::ClientTimedOut)
+        })
     }
 
     /// True when it is not known yet whether the client is slow.

@@ -345,6 +345,12 @@ impl Stream {
         }
     }
 
+    /// Closing will reset the connection and leave nothing of it in the kernel.
+    pub fn reset_on_close(&self) {
+        // Fails only when the connection is broken, and then nothing is left anyway.
+        let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// The address the other side connected to; `None` when the connection is broken already.
     pub fn local_address(&self) -> Option<Address> {
         match self.unix {
