@@ -233,4 +233,22 @@ pub const DIFFERENCES: &[Difference] = &[
         fairlead: "%0D%0AX-Injected: yes HTTP/1.1",
         reason: "nor does it end the request line that a peer gets (RFC 9112, 3)",
     },
+    Difference {
+        configurations: &["request bodies"],
+        cases: &[
+            "/plain expects 0",
+            "/small expects 0",
+            "/single expects 0",
+            "/file expects 0",
+            "/old expects 0",
+            "/limited expects 0",
+            "/made expects 0",
+            "/shown expects 0",
+            "/bare expects 0",
+            "/put expects 0",
+        ],
+        nginx: "HTTP/1.1 100 Continue",
+        fairlead: OK,
+        reason: "a request that says it has no content has nothing to go on with (RFC 9110, 10.1.1)",
+    },
 ];

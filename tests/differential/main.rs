@@ -21,6 +21,7 @@ mod peer;
 mod proxy;
 mod recorder;
 mod refusals;
+mod request_bodies;
 mod request_variables;
 mod rewrite;
 mod smuggling;

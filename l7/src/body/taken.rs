@@ -120,7 +120,12 @@ impl Exchange {
             return Ok(taken.clone());
         }
         if self.body.is_done() {
-            return Ok(Rc::new(self.without_body()));
+            // A body without bytes is one.
+            let none = self.without_body();
+            let shown = !self.has_no_body() && self.location.client_body_in_file == InFile::Off;
+            let taken = Rc::new(Taken { shown, ..none });
+            self.taken = Some(taken.clone());
+            return Ok(taken);
         }
         self.expect(client).await?;
         let mut taking = Taking::new(self);
@@ -141,6 +146,11 @@ impl Exchange {
         let taken = Rc::new(taking.finish(self).await?);
         self.taken = Some(taken.clone());
         Ok(taken)
+    }
+
+    /// Not even one without bytes.
+    pub(crate) fn has_no_body(&self) -> bool {
+        self.body.is_done() && self.request.known(Known::ContentLength).is_none() && self.body_length == 0
     }
 
     /// What goes out for a request without a body.

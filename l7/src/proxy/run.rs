@@ -45,7 +45,8 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         true => exchange.without_body(),
         false => Taken::made(Vec::new(), BodyFraming::None),
     };
-    let taken = match exchange.body.is_done() && exchange.taken.is_none() && proxy.body.is_none() {
+    let bodiless = exchange.has_no_body() && exchange.taken.is_none();
+    let taken = match bodiless && proxy.body.is_none() {
         true => None,
         false => match Box::pin(take_body(client, exchange, proxy)).await {
             Ok(taken) => Some(taken),
