@@ -123,7 +123,7 @@ fn lingers(exchange: &Exchange) -> bool {
 pub(crate) fn last_push(exchange: &Exchange, keep: bool) -> Push {
     match keep || !exchange.body.is_done() || lingers(exchange) {
         true => Push::Now,
-        false => Push::WithEnd,
+        false => Push::WithNext,
     }
 }
 

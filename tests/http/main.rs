@@ -31,6 +31,7 @@ mod limit_req;
 mod limits;
 mod listens;
 mod locations;
+mod long_bodies;
 mod maps;
 mod mirror;
 mod next_upstream;

@@ -94,7 +94,7 @@ fn the_cookie_goes_along_with_pages_and_redirects_of_ours() {
 #[test]
 fn a_group_that_variables_name_is_sticky_too() {
     let peers = [HttpPeer::named("a"), HttpPeer::named("b")];
-    let proxy = fairlead().set("a", peers[0].address()).set("b", peers[1].address()).http(
+    let proxy = fairlead().workers(1).set("a", peers[0].address()).set("b", peers[1].address()).http(
         "upstream group { server {a} route=first; server {b} route=second; sticky cookie id; }
         log_format sticky '$upstream_sticky_status $cookie_id';
         server { listen 127.0.0.1:{port}; access_log {dir}/access.log sticky;

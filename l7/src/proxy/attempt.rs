@@ -21,6 +21,9 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+/// So much of what comes is read for the head of a response that is expected to be long.
+const HEAD_READ: usize = 4 << 10;
+
 /// Why this peer gave no answer that the client could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -60,6 +63,8 @@ pub(super) struct Attempt<'a> {
     watching: bool,
     /// Interim answers so far.
     interim: u32,
+    /// The last read took all it was allowed to.
+    filled: bool,
 }
 
 /// More than this many are no answer any more: they would keep the worker busy for ever.
@@ -79,6 +84,7 @@ impl<'a> Attempt<'a> {
             doing: CONNECTING,
             watching: !proxy.ignore_client_abort,
             interim: 0,
+            filled: false,
         }
     }
 
@@ -190,6 +196,9 @@ impl<'a> Attempt<'a> {
     ) -> Poll<Option<Result<Started, Failure>>> {
         let worker = exchange.worker.clone();
         worker.context.scratch.with_read(|buffer| {
+            // A long body is better left in the socket, from where it goes on uncopied.
+            let room = if peer.long { HEAD_READ.min(buffer.len()) } else { buffer.len() };
+            let buffer = buffer.get_mut(..room).unwrap_or_default();
             let polled = peer.stream.poll_read(cx, buffer);
             if polled.is_ready() {
                 self.doing = READING;
@@ -200,6 +209,7 @@ impl<'a> Attempt<'a> {
                 Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.failed(exchange, &error)))),
             };
+            self.filled = read == room;
             if let Some(attempt) = exchange.attempts.last_mut() {
                 attempt.bytes_received += read as u64;
             }
@@ -329,6 +339,7 @@ impl<'a> Attempt<'a> {
         let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);
         transfer.limit = self.limit(exchange);
         transfer.last = respond::last_push(exchange, to_client.keep);
+        transfer.is_at_hand = self.filled && exchange.server.root.tcp_nodelay;
         let started = self.send_head(cx, client, exchange, &out, rest, transfer);
         out.truncate(head_len);
         exchange.sent_head = out;

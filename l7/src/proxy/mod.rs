@@ -19,6 +19,7 @@ mod spool;
 mod sticky;
 mod target;
 mod transfer;
+mod uncopied;
 mod upgrade;
 
 pub use cookies::{CookieFlags, Cookies};

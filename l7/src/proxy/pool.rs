@@ -7,13 +7,14 @@ use fairlead_core::upstream::{Group, Keepalive, Peer, State};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// A connection to a peer and what it has been through.
 pub(crate) struct PeerConnection {
     pub stream: Stream,
     pub opened: Tick,
+    /// The last response had a long body that nothing looks at: the next one may have, too.
+    pub long: bool,
     /// Requests it has carried, the present one included.
     pub requests: u64,
     idle_since: Tick,
@@ -58,12 +59,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 impl PeerConnection {
     pub fn new(stream: Stream) -> PeerConnection {
         let now = tick();
-        PeerConnection { stream, opened: now, requests: 1, idle_since: now }
+        PeerConnection { stream, opened: now, long: false, requests: 1, idle_since: now }
     }
 
     /// Nothing has come from the peer while it was idle: neither its end nor bytes nobody asked for.
     fn is_quiet(&self) -> bool {
-        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.stream.is_quiet()
     }
 }
 

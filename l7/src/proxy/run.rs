@@ -248,6 +248,7 @@ impl Run<'_> {
             return Ok(Answered::Ended(Ended::Broken));
         }
         let passed = transfer.run(client, &mut peer, exchange, attempt).await;
+        peer.long = transfer.is_long();
         self.learn(exchange, &lease.peer, false);
         record(exchange, |record| {
             record.response_time = Some(millis_since(record.started));

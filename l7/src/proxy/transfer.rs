@@ -1,5 +1,6 @@
 //! The response's body on its way through: decoded from the peer's framing,
-//! put into the client's, and kept only for a client that does not keep up (`buffered`).
+//! put into the client's, and kept only for a client that does not keep up (`buffered`). What goes
+//! on as it is goes uncopied, where it is long (`uncopied`).
 
 use crate::client::Client;
 use crate::exchange::Exchange;
@@ -10,7 +11,7 @@ use crate::proxy::attempt::Attempt;
 use crate::proxy::buffered::Buffered;
 use crate::proxy::pool::PeerConnection;
 use crate::throttle::Throttle;
-use fairlead_core::net::Push;
+use fairlead_core::net::{Conduit, Push};
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -31,7 +32,7 @@ pub(super) struct ToClient {
 
 /// A body in transit.
 pub(super) struct Transfer {
-    from_peer: FromPeer,
+    pub from_peer: FromPeer,
     pub to_client: ToClient,
     /// Bytes from the peer so far, behind its head: those of chunks and of what follows the body too.
     pub received: u64,
@@ -49,6 +50,14 @@ pub(super) struct Transfer {
     ended: bool,
     /// `proxy_limit_rate`
     pub limit: Option<Box<Throttle>>,
+    /// What long stretches go through.
+    pub conduit: Conduit,
+    /// This body does not go through it.
+    pub copies: bool,
+    /// More of it than came with the head is there already.
+    pub is_at_hand: bool,
+    /// The head waits in the socket to go out with the first stretch.
+    pub corked: bool,
 }
 
 /// Where the rest of a body comes from.
@@ -59,7 +68,7 @@ pub(super) struct Source<'s, 'a> {
     pub extra: bool,
 }
 
-enum FromPeer {
+pub(super) enum FromPeer {
     Done,
     Length(u64),
     Chunked(Chunked),
@@ -89,6 +98,7 @@ impl Transfer {
             Framing::Chunked => FromPeer::Chunked(Chunked::default()),
             Framing::UntilClose => FromPeer::UntilClose,
         };
+        let copies = chain.is_some() || to_client.chunked || to_client.bodiless;
         Transfer {
             from_peer,
             to_client,
@@ -100,6 +110,10 @@ impl Transfer {
             buffered: None,
             ended: false,
             limit: None,
+            conduit: Conduit::default(),
+            copies,
+            is_at_hand: false,
+            corked: false,
         }
     }
 
@@ -173,6 +187,7 @@ impl Transfer {
             client.send(cx, [head, b"", b"", b""]).map_err(|_| Cut::ClientGone)?;
             return Ok(extra);
         }
+        self.corked = self.is_at_hand && !head.is_empty() && self.stretch(client).is_some();
         self.send(cx, client, head, body).map_err(|_| Cut::ClientGone)?;
         Ok(extra)
     }
@@ -181,7 +196,11 @@ impl Transfer {
     pub fn send(&mut self, cx: &mut Context<'_>, client: &mut Client, head: &[u8], body: &[u8]) -> io::Result<()> {
         let last = self.is_whole();
         self.ended |= last;
-        let push = if last { self.last } else { Push::Now };
+        let push = match last {
+            true => self.last,
+            false if self.corked => Push::WithNext,
+            false => Push::Now,
+        };
         let bodiless = self.to_client.bodiless;
         if head.is_empty() && (bodiless || body.is_empty() && !(last && self.to_client.chunked)) {
             return Ok(());
@@ -276,7 +295,7 @@ impl Transfer {
 
     /// All has gone out of here.
     pub fn is_out(&self, client: &Client) -> bool {
-        self.is_done() && client.is_flushed()
+        self.is_done() && client.is_flushed() && !self.conduit.is_stuck()
     }
 
     /// Sends what is left when the peer has gone.
@@ -335,7 +354,12 @@ impl Transfer {
                 continue;
             }
             let Some(Source { peer, extra, .. }) = source else { return Ok(Poll::Ready(true)) };
-            match self.poll_step(cx, client, peer, (exchange, usize::MAX)) {
+            let stepped = match self.poll_uncopied(cx, client, peer) {
+                Poll::Ready(Some(passed)) => Poll::Ready(passed.map(|()| false)),
+                Poll::Ready(None) => self.poll_step(cx, client, peer, (exchange, usize::MAX)),
+                Poll::Pending => Poll::Pending,
+            };
+            match stepped {
                 Poll::Ready(step) => *extra |= step?,
                 Poll::Pending if self.flush(cx, client, exchange)? => {}
                 Poll::Pending if self.limit.as_ref().is_some_and(|limit| limit.rests()) => {
@@ -354,7 +378,8 @@ impl Transfer {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<io::Result<()>> {
-        client.poll_flush(cx)
+        ready!(client.poll_flush(cx))?;
+        self.poll_conduit(cx, client)
     }
 
     /// Sends the next piece that filters have; false when they wait for more from the peer.

@@ -2,10 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{setsockopt, sockopt};
 use slab::Slab;
 
@@ -65,6 +68,8 @@ pub struct Peer {
     connections: Slab<Served>,
     small: Vec<u8>,
     large: Vec<u8>,
+    /// `large` once more, to be sent as servers send files: uncopied.
+    file: OwnedFd,
 }
 
 struct Served {
@@ -94,7 +99,10 @@ impl Peer {
         take_bursts(&bursts)?;
         register(registry, &mut bursts, BURSTS, Interest::READABLE)?;
         let (small, large) = (response(128), response(64 * 1024));
-        Ok(Peer { listeners, datagrams, bursts, connections: Slab::new(), small, large })
+        let mut file = std::fs::File::from(memfd_create("answer", MFdFlags::MFD_CLOEXEC)?);
+        file.write_all(&large)?;
+        let file = file.into();
+        Ok(Peer { listeners, datagrams, bursts, connections: Slab::new(), small, large, file })
     }
 
     /// Errors of a connection end that connection; an error here is one of the machine (no descriptors left).
@@ -155,9 +163,10 @@ impl Peer {
     fn serve(&mut self, key: usize, event: &Event, turn: &mut Loop) -> io::Result<()> {
         let Some(served) = self.connections.get_mut(key) else { return Ok(()) };
         let answer = match served.service {
-            Service::HttpSmall | Service::HttpPost => &self.small,
-            Service::HttpLarge | Service::Stream => &self.large,
-            Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => &MESSAGE[..],
+            Service::HttpSmall | Service::HttpPost => Answer::Bytes(&self.small),
+            Service::HttpLarge => Answer::File(&self.file, self.large.len()),
+            Service::Stream => Answer::Bytes(&self.large),
+            Service::Echo | Service::EchoOnce | Service::Datagrams | Service::Bursts => Answer::Bytes(&MESSAGE[..]),
         };
         if event.is_writable() && served.sent.is_some() {
             served.answer(answer)?;
@@ -169,8 +178,34 @@ impl Peer {
     }
 }
 
+/// What is sent back.
+#[derive(Clone, Copy)]
+enum Answer<'a> {
+    Bytes(&'a [u8]),
+    File(&'a OwnedFd, usize),
+}
+
+impl Answer<'_> {
+    fn length(self) -> usize {
+        match self {
+            Answer::Bytes(bytes) => bytes.len(),
+            Answer::File(_, length) => length,
+        }
+    }
+
+    fn send(self, stream: &mut TcpStream, sent: usize) -> io::Result<usize> {
+        match self {
+            Answer::Bytes(bytes) => stream.write(&bytes[sent..]),
+            Answer::File(file, length) => {
+                let mut offset = sent as i64;
+                Ok(sendfile(&*stream, file, Some(&mut offset), length - sent)?)
+            }
+        }
+    }
+}
+
 impl Served {
-    fn read(&mut self, answer: &[u8], closed: bool, scratch: &mut [u8]) -> io::Result<()> {
+    fn read(&mut self, answer: Answer, closed: bool, scratch: &mut [u8]) -> io::Result<()> {
         loop {
             let length = match self.stream.read(scratch) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -218,10 +253,10 @@ impl Served {
         self.body == 0
     }
 
-    fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+    fn answer(&mut self, answer: Answer) -> io::Result<()> {
         let mut sent = self.sent.unwrap_or(0);
         loop {
-            match self.stream.write(&answer[sent..]) {
+            match answer.send(&mut self.stream, sent) {
                 Ok(length) => sent += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.sent = Some(sent);
@@ -230,7 +265,7 @@ impl Served {
                 Err(error) => return Err(error),
             }
             match self.service {
-                _ if sent < answer.len() => {}
+                _ if sent < answer.length() => {}
                 Service::Stream => sent = 0,
                 Service::EchoOnce => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {

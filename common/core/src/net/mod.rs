@@ -23,7 +23,7 @@ pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,
 };
 pub use reactor::spawn;
-pub use relay::{Direction, End, Limits, Pipes, Rate, Relay, Relayed, Tunnel, pipes_refused};
+pub use relay::{Conduit, Direction, End, Limits, Passed, Pipes, Rate, Relay, Relayed, Tunnel, pipes_refused};
 pub use stream::{Push, Stream};
 pub use tcp_info::TcpInfo;
 pub use tlv::Tlv;

@@ -2,13 +2,15 @@
 //!
 //! One future, no task, and neither buffer nor pipe of its own while nothing is
 //! stuck: [`flow`] moves one direction's bytes, [`pipes`] lends what a stream of
-//! them goes through, [`rate`] says when a limited direction rests. A worker
+//! them goes through, [`conduit`] moves it through, [`rate`] says when a limited direction rests. A worker
 //! that drains does not end a relay: whoever stops the process decides when.
 
+mod conduit;
 mod flow;
 mod pipes;
 mod rate;
 
+pub use conduit::{Conduit, Passed};
 pub use pipes::{Pipes, pipes_refused};
 pub use rate::Rate;
 

@@ -26,8 +26,8 @@ const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Push {
     Now,
-    /// With the end of the stream, which its owner closes next: one packet less.
-    WithEnd,
+    /// With what follows at once, the end of the stream or more bytes: one packet less.
+    WithNext,
 }
 
 pub struct Stream {
@@ -151,7 +151,7 @@ impl Stream {
     /// # Errors
     /// Those of `recv`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_turn(cx));
+        ready!(self.poll_turn(cx, 1));
         loop {
             ready!(self.poll_read_ready(cx));
             match self.try_read(buffer) {
@@ -174,7 +174,7 @@ impl Stream {
     /// # Errors
     /// Those of `send`.
     pub fn poll_write_as(&self, cx: &mut Context<'_>, bytes: &[u8], push: Push) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_turn(cx));
+        ready!(self.poll_turn(cx, 1));
         loop {
             ready!(self.poll_write_ready(cx));
             match self.writing(bytes.len(), |socket| Ok(raw::send(socket, bytes, push.flags())?)) {
@@ -189,7 +189,7 @@ impl Stream {
     /// # Errors
     /// Those of `sendmsg`.
     pub fn poll_write_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_turn(cx));
+        ready!(self.poll_turn(cx, 1));
         let size = slices.iter().map(|slice| slice.len()).sum();
         loop {
             ready!(self.poll_write_ready(cx));
@@ -295,7 +295,7 @@ impl Stream {
         file: impl AsFd,
         (from, count): (u64, usize),
     ) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_turn(cx));
+        ready!(self.poll_turn(cx, 1));
         loop {
             ready!(self.poll_write_ready(cx));
             // Less than `count` may be the end of the file, which says nothing of the socket.
@@ -305,6 +305,11 @@ impl Stream {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+
+    /// Ready while the task may go on, with what costs as much as `cost` reads or writes.
+    pub(super) fn poll_turn(&self, cx: &mut Context<'_>, cost: u32) -> Poll<()> {
+        self.watch.poll_turn(cx, cost)
     }
 
     /// There is, or was, urgent data, at which a splice stops and never goes on.
@@ -319,6 +324,20 @@ impl Stream {
             Ok(read) => read == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
+    }
+
+    /// Whether nothing can be read now, not even an end. Asks the kernel only after a read that took all it
+    /// was allowed to.
+    pub fn is_quiet(&self) -> bool {
+        if !self.watch.events().has(Events::READABLE) {
+            return true;
+        }
+        let peeked = SockRef::from(self).peek(&mut [MaybeUninit::uninit(); 1]);
+        let quiet = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if quiet {
+            self.watch.clear(Events::READABLE);
+        }
+        quiet
     }
 
     /// A broken stream is readable, and reading says why.
@@ -351,6 +370,12 @@ impl Stream {
         let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
     }
 
+    /// Sends what was to go [`Push::WithNext`] and has nothing to go with.
+    pub fn push(&self) {
+        // Setting it sends, even where it is set.
+        self.set_nodelay(true);
+    }
+
     /// The address the other side connected to; `None` when the connection is broken already.
     pub fn local_address(&self) -> Option<Address> {
         match self.unix {
@@ -375,7 +400,7 @@ impl Push {
     fn flags(self) -> raw::SendFlags {
         match self {
             Push::Now => raw::SendFlags::NOSIGNAL,
-            Push::WithEnd => raw::SendFlags::NOSIGNAL.union(raw::SendFlags::MORE),
+            Push::WithNext => raw::SendFlags::NOSIGNAL.union(raw::SendFlags::MORE),
         }
     }
 }

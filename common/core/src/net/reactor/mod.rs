@@ -314,11 +314,11 @@ impl Watch {
         self.watched.events.set(self.events().without(events));
     }
 
-    /// Ready while the task may go on; a task that has had its turn is woken for the next one.
-    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready while the task may go on, with what costs as much as so many reads; a task that has had its turn is woken for the next one.
+    pub fn poll_turn(&self, cx: &mut Context<'_>, cost: u32) -> Poll<()> {
         let left = self.reactor.budget.get();
         if left > 0 {
-            self.reactor.budget.set(left - 1);
+            self.reactor.budget.set(left.saturating_sub(cost));
             return Poll::Ready(());
         }
         self.reactor.budget.set(BUDGET);

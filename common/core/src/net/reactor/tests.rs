@@ -225,7 +225,7 @@ fn a_stream_closed_before_anybody_waited_for_it_is_forgotten() {
 fn bytes_may_go_out_with_the_end() {
     run(async {
         let (mut outside, inside) = pair().await;
-        let sent = poll_fn(|cx| inside.poll_write_as(cx, b"last words", Push::WithEnd)).await.unwrap();
+        let sent = poll_fn(|cx| inside.poll_write_as(cx, b"last words", Push::WithNext)).await.unwrap();
         assert_eq!(sent, 10);
         drop(inside);
         let mut words = String::new();

@@ -9,6 +9,7 @@
 use crate::clock::tick;
 use crate::net::Stream;
 use crate::net::relay::Rate;
+use crate::net::relay::conduit::{self, Passed, untransient};
 use crate::net::relay::pipes::Pipe;
 use crate::net::stream::is_transient;
 use crate::worker::Scratch;
@@ -225,46 +226,24 @@ impl Flow {
         })
     }
 
-    /// The same through an empty pipe: only when it is empty does the kernel's "again" speak of the socket.
+    /// The same through an empty pipe.
     fn splice(&mut self, pipe: Pipe, way: &Way<'_>, most: u64) -> io::Result<()> {
         let most = (way.buffer * PIPED).min(usize::try_from(most).unwrap_or(usize::MAX));
-        let count = match way.from.try_splice_into(pipe.entry(), most) {
-            Ok(0) => {
-                // The end or urgent data: a read tells which.
-                self.pace = Pace::CopyingForGood;
-                0
+        let (passed, stuck) = conduit::pass(pipe, (way.from, way.to), &way.scratch.pipes, most)?;
+        match passed {
+            Passed::Bytes { read, written } => {
+                self.read += read as u64;
+                self.written += written as u64;
+                self.pace.spliced(read >= way.buffer);
             }
-            Ok(count) => count,
-            Err(error) => {
-                self.unspliced(error, way);
-                0
-            }
-        };
-        if count == 0 {
-            way.scratch.pipes.give_back(pipe);
-            return Ok(());
+            Passed::Nothing => {}
+            Passed::Unspliceable => self.pace = Pace::CopyingForGood,
+            Passed::Failed(error) => self.broke(error),
         }
-        self.read += count as u64;
-        self.pace.spliced(count >= way.buffer);
-        let taken = untransient(way.to.try_splice_from(pipe.exit(), count))?;
-        self.written += taken as u64;
-        match count.saturating_sub(taken) {
-            0 => way.scratch.pipes.give_back(pipe),
-            left => self.held = Held::Piped { pipe, left },
+        if let Some((pipe, left)) = stuck {
+            self.held = Held::Piped { pipe, left };
         }
         Ok(())
-    }
-
-    /// Nothing has moved, so whoever cannot splice can still copy.
-    fn unspliced(&mut self, error: io::Error, way: &Way<'_>) {
-        match error.raw_os_error() {
-            Some(libc::ENOSYS | libc::EPERM) => {
-                way.scratch.pipes.forbid();
-                self.pace = Pace::CopyingForGood;
-            }
-            Some(libc::EINVAL | libc::ENOMEM) => self.pace = Pace::CopyingForGood,
-            _ => self.broke(error),
-        }
     }
 
     /// An error of the source is its end; "again" is none: the next round asks for readiness, and waits.
@@ -362,14 +341,5 @@ impl Throttle {
         if let Some(sleep) = self.sleep.as_mut().filter(|_| self.resting) {
             self.resting = sleep.as_mut().poll(cx).is_pending();
         }
-    }
-}
-
-/// A destination that takes nothing now has taken none.
-fn untransient(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Err(error) if is_transient(&error) => Ok(0),
-        written => written,
     }
 }
