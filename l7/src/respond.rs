@@ -110,7 +110,8 @@ pub(crate) async fn settle(client: &mut Client, exchange: &mut Exchange, keep: b
 
 fn lingers(exchange: &Exchange) -> bool {
     let unread = !exchange.body.is_done() || exchange.consumed < exchange.request.buffer.len();
-    let refused = exchange.status == 400 || exchange.status == 414 || exchange.status == 494;
+    // More of what was no request may be on its way.
+    let refused = matches!(exchange.status, 400 | 414 | 494 | 501 | 505);
     match exchange.location.lingering {
         Lingering::Always => true,
         Lingering::On => unread || refused,
