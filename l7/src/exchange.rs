@@ -12,7 +12,7 @@ use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice
 use crate::host;
 use crate::phase::{self, Passed, Stop};
 use crate::plan::{Captures, Content, Located, Location, Server, VirtualServers};
-use crate::proxy::{self, Bound};
+use crate::proxy::{self, BodyFraming, Bound};
 use crate::reply::Reply;
 use crate::respond;
 use crate::rewrite;
@@ -92,8 +92,9 @@ pub struct Exchange {
     pub(crate) proxying: bool,
     pub proxy_host: Vec<u8>,
     pub proxy_port: Vec<u8>,
-    /// What the peer is asked for.
+    /// What the peer is asked for, and how it gets the body.
     pub(crate) peer_uri: Vec<u8>,
+    pub(crate) peer_body: BodyFraming,
     /// The last response head of a peer: `$upstream_http_*`.
     pub upstream_head: Vec<u8>,
     /// Body bytes before and after gzip: `$gzip_ratio`.
@@ -297,6 +298,7 @@ impl Exchange {
             request_length: 0,
             attempts,
             proxying: false,
+            peer_body: BodyFraming::None,
             proxy_host,
             proxy_port,
             peer_uri,
@@ -556,6 +558,8 @@ impl Exchange {
             }
         }
         self.keep_groups();
+        // As nginx: it holds wherever the request goes from here.
+        self.ends_connection |= self.location.keepalive_timeout.is_zero();
         if self.location.internal && !self.internal {
             return Err(404);
         }

@@ -3,6 +3,7 @@
 
 use crate::body::BodyError;
 use crate::client::Client;
+use crate::content;
 use crate::exchange::{After, Exchange};
 use crate::filter;
 use crate::h1::{Method, Version};
@@ -42,6 +43,10 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
         // As nginx: a page says what it was to say and ends the connection, anything else is refused.
         reply = if reply.status < 300 { exchange.refuse(400) } else { reply };
         reply.close = true;
+        exchange.status = reply.status;
+    }
+    if reply.status == 200 && reply.page.is_none() && !exchange.is_subrequest() {
+        reply = content::meet_conditions(exchange, reply);
         exchange.status = reply.status;
     }
     if matches!(reply.status, 204 | 304) {

@@ -19,6 +19,8 @@ mod limits;
 mod pair;
 mod peer;
 mod proxy;
+mod proxy_rows;
+mod proxy_uris;
 mod recorder;
 mod refusals;
 mod request_bodies;

@@ -28,10 +28,14 @@ pub(crate) fn argument(directive: &str, word: &Word, kind: &Value) -> Result<(),
         Value::Time => value::parse_time(text).is_none().then(|| format!("\"{directive}\" directive invalid value")),
         Value::Cidr => (!is_network(text)).then(|| format!("invalid parameter \"{text}\"")),
         Value::OneOf(names) => (!names.contains(&text)).then(|| format!("invalid value \"{text}\"")),
+        Value::AnyCase(names) => {
+            let known = names.iter().any(|name| name.eq_ignore_ascii_case(text));
+            (!known).then(|| format!("invalid value \"{text}\""))
+        }
     };
     let Some(message) = wrong else { return Ok(()) };
     let meant = match kind {
-        Value::OneOf(names) => did_you_mean(text, names.iter().copied()),
+        Value::OneOf(names) | Value::AnyCase(names) => did_you_mean(text, names.iter().copied()),
         _ => None,
     };
     error(message).map_err(|error| error.help(meant.unwrap_or_else(|| format!("write {}", describe(kind)))))
@@ -99,7 +103,7 @@ fn short(value: &Value) -> String {
         Value::Path => "file".into(),
         Value::Address => "address".into(),
         Value::Cidr => "network".into(),
-        Value::OneOf(names) => names.join("|"),
+        Value::OneOf(names) | Value::AnyCase(names) => names.join("|"),
         Value::Template => "string".into(),
         Value::Params(_) => "parameters".into(),
     }
@@ -118,7 +122,7 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Path => "a path".into(),
         Value::Address => "an address: 127.0.0.1:8080, [::1]:8080, name:8080 or unix:/path".into(),
         Value::Cidr => "an address or a network: 192.0.2.1, 192.0.2.0/24, 2001:db8::/32".into(),
-        Value::OneOf(names) => match names {
+        Value::OneOf(names) | Value::AnyCase(names) => match names {
             [one] => format!("\"{one}\""),
             names => format!("one of {}", names.join(", ")),
         },
@@ -138,7 +142,7 @@ pub(crate) fn sample(value: &Value) -> String {
         Value::Path => "/path/to/file".into(),
         Value::Address => "127.0.0.1:8080".into(),
         Value::Cidr => "192.0.2.0/24".into(),
-        Value::OneOf(names) => names.first().copied().unwrap_or_default().into(),
+        Value::OneOf(names) | Value::AnyCase(names) => names.first().copied().unwrap_or_default().into(),
         Value::Template => "$remote_addr".into(),
         Value::Params(params) => params.first().map_or_else(String::new, |param| match &param.value {
             None => param.name.to_owned(),

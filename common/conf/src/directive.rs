@@ -136,6 +136,8 @@ pub enum Value {
     /// An address or a network in CIDR notation.
     Cidr,
     OneOf(&'static [&'static str]),
+    /// The same in any case.
+    AnyCase(&'static [&'static str]),
     /// Text in which `$variables` are replaced for each request or session.
     Template,
     /// `name` or `name=value` words.

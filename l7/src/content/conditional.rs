@@ -1,7 +1,9 @@
 //! Whether a client needs the file at all (RFC 9110 section 13), judged as nginx does.
 
+use crate::exchange::Exchange;
 use crate::h1::Request;
 use crate::plan::Modified;
+use crate::reply::Reply;
 
 /// What a file is compared by.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,24 @@ pub(super) fn judge(request: &Request, file: Validators<'_>, rule: Modified) -> 
         Some(list) if !matches_list(list, file.etag, true) => Verdict::Send,
         _ => Verdict::NotModified,
     }
+}
+
+/// What has neither a date nor a tag is what a client has when that takes anything (`*`), and is not
+/// when it has to be something known.
+pub(crate) fn meet_conditions(exchange: &mut Exchange, reply: Reply) -> Reply {
+    let request = &exchange.request;
+    let tagged = reply.last_modified.is_some() || reply.headers.iter().any(|(name, _)| name == "ETag");
+    if tagged || !request.has_conditions() {
+        return reply;
+    }
+    let takes_any = |name: &[u8]| request.header(name).map(|list| list.trim_ascii() == b"*");
+    if request.header(b"if-unmodified-since").is_some() || takes_any(b"if-match") == Some(false) {
+        return exchange.refuse(412);
+    }
+    if request.header(b"if-modified-since").is_none() && takes_any(b"if-none-match") == Some(true) {
+        return Reply { status: 304, headers: reply.headers, close: reply.close, ..Reply::default() };
+    }
+    reply
 }
 
 fn is_modified(since: Option<u64>, modified: u64, rule: Modified) -> bool {

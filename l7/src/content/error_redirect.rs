@@ -91,6 +91,7 @@ async fn to_named(exchange: &mut Exchange, name: &[u8]) -> Result<(), Box<Reply>
         exchange.log(Level::Error, format_args!("could not find named location \"{}\"", name.escape_ascii()));
         return Err(exchange.refuse(500).into());
     };
+    exchange.ends_connection |= location.keepalive_timeout.is_zero();
     exchange.location = location;
     rewrite::in_named(exchange).await
 }

@@ -13,7 +13,7 @@ mod static_file;
 mod try_files;
 
 pub(crate) use answer::answer;
-pub(crate) use conditional::date as http_date;
+pub(crate) use conditional::{date as http_date, meet_conditions};
 pub use error_page::error_page;
 pub(crate) use error_redirect::{go_inside, go_to, page_for, safe_uri};
 pub(crate) use path::{file_name, folder};

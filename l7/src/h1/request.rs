@@ -379,6 +379,13 @@ impl Request {
         self.headers.iter().find(|header| header.known == known).map(|header| header.value.of(&self.buffer))
     }
 
+    /// Some field says under which condition the answer is wanted.
+    pub fn has_conditions(&self) -> bool {
+        use Known::{IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince};
+        let conditional = |known| matches!(known, IfMatch | IfNoneMatch | IfModifiedSince | IfUnmodifiedSince);
+        self.headers.iter().any(|header| conditional(header.known))
+    }
+
     /// First field of this name, in any case.
     pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
         self.fields().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)

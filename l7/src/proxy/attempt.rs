@@ -6,7 +6,7 @@ use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::filter;
-use crate::h1::{Method, Response};
+use crate::h1::{Framing, Response};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::transfer::{Cut, Transfer};
@@ -57,6 +57,8 @@ pub(super) struct Attempt<'a> {
     pub pump: Pump<'a>,
     /// Another peer may be asked when this one answers with a status `proxy_next_upstream` names.
     pub may_retry: bool,
+    /// The request to the peer is a HEAD: its answer has no body.
+    head: bool,
     pub reused: bool,
     /// What goes on with the peer, as nginx says it in its log: "upstream" follows.
     pub doing: &'static str,
@@ -76,10 +78,12 @@ const READING: &str = "reading response header from";
 
 impl<'a> Attempt<'a> {
     pub fn new(proxy: &'a Proxy, pump: Pump<'a>, may_retry: bool) -> Attempt<'a> {
+        let head = pump.is_head();
         Attempt {
             proxy,
             pump,
             may_retry,
+            head,
             reused: false,
             doing: CONNECTING,
             watching: !proxy.ignore_client_abort,
@@ -263,7 +267,7 @@ impl<'a> Attempt<'a> {
     /// Whether a head that may be passed on is whole.
     fn parse_head(&self, exchange: &mut Exchange, bytes: &[u8]) -> Result<bool, Failure> {
         let mut response = std::mem::take(&mut exchange.response);
-        let parsed = response.parse(bytes, exchange.request.method == Method::Head);
+        let parsed = response.parse(bytes, self.head);
         exchange.response = response;
         if parsed == Ok(true) {
             tell_duplicates(exchange, bytes);
@@ -294,7 +298,7 @@ impl<'a> Attempt<'a> {
             attempt.status = status;
             attempt.header_time = Some(u64::try_from(tick().since(attempt.started).as_millis()).unwrap_or(0));
         }
-        if self.may_retry && self.proxy.next.status(status) {
+        if self.may_retry && self.proxy.next.status(status) && self.may_repeat(exchange) {
             return Err(Failure::Status(status));
         }
         if status == 101 && !exchange.request.upgrade {
@@ -322,8 +326,7 @@ impl<'a> Attempt<'a> {
             return Ok(Started::Instead(Ended::Broken));
         }
         let muted = client.is_muted();
-        let chain =
-            if muted || to_client.bodiless { None } else { filter::apply(exchange, false, &mut to_client.keep) };
+        let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
         let chain = match filter::arrange_slices(exchange, chain) {
             Ok(chain) => chain,
             Err(filter::OutOfRange(whole)) => {
@@ -336,7 +339,12 @@ impl<'a> Attempt<'a> {
         let mut out = std::mem::take(&mut exchange.sent_head);
         let head_len = out.len();
         client.leave_out(head_len);
-        let mut transfer = Transfer::new(exchange.response.framing, to_client, chain);
+        let mut framing = exchange.response.framing;
+        if to_client.bodiless && framing != Framing::None {
+            // Nobody wants it: what comes of it goes down with the connection.
+            (framing, exchange.response.keepalive) = (Framing::None, false);
+        }
+        let mut transfer = Transfer::new(framing, to_client, chain);
         transfer.limit = self.limit(exchange);
         transfer.last = respond::last_push(exchange, to_client.keep);
         transfer.is_at_hand = self.filled && exchange.server.root.tcp_nodelay;
@@ -414,6 +422,18 @@ impl<'a> Attempt<'a> {
             format_args!("recv() failed {} while reading response header from upstream", OsError(error)),
         );
         Failure::Error
+    }
+
+    /// Whether sending the request once more is safe, possible and in time.
+    pub fn may_repeat(&self, exchange: &Exchange) -> bool {
+        let idempotent = !matches!(exchange.request.method_bytes(), b"POST" | b"LOCK" | b"PATCH");
+        let safe = idempotent || self.pump.sent == 0 || self.proxy.next.non_idempotent;
+        let in_time = || {
+            let first = exchange.attempts.iter().rposition(|attempt| attempt.anew).unwrap_or(0);
+            let started = exchange.attempts.get(first).map(|attempt| attempt.started);
+            started.is_some_and(|started| tick().since(started) < self.proxy.next.time)
+        };
+        !self.pump.streamed && safe && (self.proxy.next.time.is_zero() || in_time())
     }
 
     /// The caller tells the log, once the peer has been judged.

@@ -39,6 +39,11 @@ impl<'a> Pump<'a> {
         Pump { initial, at: 0, body, body_at: 0, part, part_at: 0, chunked, streamed: false, sent: 0 }
     }
 
+    /// The request is a HEAD.
+    pub fn is_head(&self) -> bool {
+        self.initial.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"HEAD "))
+    }
+
     /// Ready when the peer has the whole request.
     pub fn poll(
         &mut self,

@@ -26,16 +26,28 @@ pub(super) fn push_head(
     out: &mut Vec<u8>,
 ) -> Range<usize> {
     let uri = push_request_line(exchange, proxy, uri, out);
+    let mut said = false;
     for (name, value) in &proxy.set_headers {
-        if body != BodyFraming::None && says_length(name) {
-            // The length is that of the body that follows, whatever somebody believes.
-            continue;
-        }
         let start = out.len();
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         let empty = out.len();
-        exchange.render(value, out);
+        match (body, says_length(name)) {
+            // The length is that of the body that follows, whatever somebody believes.
+            (BodyFraming::Length(length), Some(Known::ContentLength)) if length > 0 && !said => {
+                push_number(length, out);
+                said = true;
+            }
+            (BodyFraming::None | BodyFraming::Length(0), Some(Known::ContentLength)) => {
+                exchange.render(value, out);
+                if out.get(empty..) != Some(b"0") {
+                    out.truncate(empty);
+                }
+                said = true;
+            }
+            (_, Some(_)) => {}
+            (_, None) => exchange.render(value, out),
+        }
         if out.len() == empty {
             out.truncate(start);
         } else {
@@ -43,13 +55,13 @@ pub(super) fn push_head(
         }
     }
     match body {
-        BodyFraming::None => {}
-        BodyFraming::Length(length) => {
+        BodyFraming::Length(length) if !said => {
             out.extend_from_slice(b"Content-Length: ");
             push_number(length, out);
             out.extend_from_slice(b"\r\n");
         }
         BodyFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyFraming::None | BodyFraming::Length(_) => {}
     }
     if proxy.pass_request_headers {
         push_client_fields(exchange, proxy, out);
@@ -68,9 +80,10 @@ pub(super) fn climbs(exchange: &Exchange, proxy: &Proxy) -> bool {
     rest == b".." || rest.starts_with(b"../")
 }
 
-fn says_length(name: &str) -> bool {
-    matches!(name.len(), 14 | 17)
-        && (name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"))
+/// Which of the two fields that say where a body ends it is.
+fn says_length(name: &str) -> Option<Known> {
+    let says = matches!(name.len(), 14 | 17).then(|| Known::of(name.as_bytes()))?;
+    matches!(says, Known::ContentLength | Known::TransferEncoding).then_some(says)
 }
 
 fn push_request_line(exchange: &Exchange, proxy: &Proxy, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Range<usize> {

@@ -1,7 +1,7 @@
 //! The response head as the client sees it: ours first, then the peer's fields.
 
 use crate::exchange::Exchange;
-use crate::h1::{Framing, Known, Version};
+use crate::h1::{Framing, Known, Method, Version};
 use crate::proxy::Proxy;
 use crate::proxy::redirect::{self, Redirected};
 use crate::proxy::sticky;
@@ -113,7 +113,7 @@ fn push_peer_fields(
 
 /// How the body goes to this client, and whether its connection outlives it.
 pub(super) fn to_client(exchange: &Exchange) -> ToClient {
-    let bodiless = matches!(exchange.answer_status, Some(204 | 304));
+    let bodiless = exchange.request.method == Method::Head || matches!(exchange.answer_status, Some(204 | 304));
     let unbounded = !bodiless && matches!(exchange.response.framing, Framing::Chunked | Framing::UntilClose);
     let chunked = unbounded
         && !exchange.is_subrequest()

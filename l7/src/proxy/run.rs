@@ -56,6 +56,7 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
     let body = taken.as_deref().unwrap_or(&none);
     let mut initial = std::mem::take(&mut exchange.to_peer);
     initial.clear();
+    exchange.peer_body = body.framing;
     let uri = request::push_head(exchange, proxy, destination.uri.as_deref(), body.framing, &mut initial);
     exchange.peer_uri.clear();
     exchange.peer_uri.extend_from_slice(initial.get(uri).unwrap_or_default());
@@ -163,7 +164,7 @@ impl Run<'_> {
                 exchange.log(Level::Error, message);
             }
             drop(lease);
-            if !may_retry || !self.wants_next(exchange, failure, &attempt.pump) {
+            if !may_retry || !self.wants_next(exchange, failure, &attempt) {
                 let status = match failure {
                     Failure::Timeout => 504,
                     Failure::Ours => 500,
@@ -199,7 +200,7 @@ impl Run<'_> {
             attempt.reused = true;
             record(exchange, |record| record.connect_time = Some(0));
             match attempt.run(client, exchange, &mut peer).await {
-                Err(Failure::Stale) if self.may_repeat(exchange, &attempt.pump) => attempt.restart(),
+                Err(Failure::Stale) if attempt.may_repeat(exchange) => attempt.restart(),
                 Err(Failure::Stale) => return Err(Failure::Error),
                 other => return self.answer(client, exchange, lease, attempt, peer, other?).await,
             }
@@ -348,12 +349,11 @@ impl Run<'_> {
         let next = &self.proxy.next;
         let peers = u32::try_from(self.destination.balancer.group.usable()).unwrap_or(u32::MAX);
         let tries = if next.tries == 0 { peers } else { next.tries.min(peers) };
-        let in_time = next.time.is_zero() || tick().since(self.started) < next.time;
-        self.tries < tries && in_time
+        self.tries < tries
     }
 
     /// `proxy_next_upstream` sends this request to another peer after this failure.
-    fn wants_next(&self, exchange: &Exchange, failure: Failure, pump: &Pump<'_>) -> bool {
+    fn wants_next(&self, exchange: &Exchange, failure: Failure, attempt: &Attempt<'_>) -> bool {
         let next = &self.proxy.next;
         let named = match failure {
             Failure::Error | Failure::Stale => next.error,
@@ -363,13 +363,7 @@ impl Run<'_> {
             Failure::Status(_) => true,
             Failure::ClientGone | Failure::Body(_) | Failure::Ours => false,
         };
-        named && self.may_repeat(exchange, pump)
-    }
-
-    /// Whether sending the request once more is safe and possible.
-    fn may_repeat(&self, exchange: &Exchange, pump: &Pump<'_>) -> bool {
-        let idempotent = !matches!(exchange.request.method_bytes(), b"POST" | b"LOCK" | b"PATCH");
-        !pump.streamed && (idempotent || pump.sent == 0 || self.proxy.next.non_idempotent)
+        named && attempt.may_repeat(exchange)
     }
 
     fn close_record(&self, exchange: &mut Exchange, attempt: &Attempt<'_>, failure: Failure) {

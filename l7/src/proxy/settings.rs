@@ -75,6 +75,7 @@ pub(crate) type SetHeader = (Box<str>, Template<Variable>);
 /// `proxy_next_upstream`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Next {
+    pub off: bool,
     pub error: bool,
     pub timeout: bool,
     pub denied: bool,

@@ -24,7 +24,7 @@ const MOST_UNHEARD: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ToClient {
     pub chunked: bool,
-    /// The status it goes out with has no body: the peer's is read and dropped.
+    /// The client gets no body, whatever the peer sends.
     pub bodiless: bool,
     /// Keep the client's connection afterwards.
     pub keep: bool,
@@ -169,6 +169,10 @@ impl Transfer {
         head: &[u8],
         bytes: &mut [u8],
     ) -> Result<bool, Cut> {
+        if self.to_client.bodiless && self.chain.is_none() {
+            self.send(cx, client, head, b"").map_err(|_| Cut::ClientGone)?;
+            return Ok(!bytes.is_empty());
+        }
         self.received += bytes.len() as u64;
         let surplus = match self.from_peer {
             FromPeer::Chunked(_) => "data after final chunk",

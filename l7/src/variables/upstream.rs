@@ -2,7 +2,7 @@
 
 use super::{Row, push, push_seconds, push_text};
 use crate::exchange::{Attempt, Exchange};
-use crate::proxy::Bound;
+use crate::proxy::{BodyFraming, Bound};
 use std::time::Duration;
 
 macro_rules! row {
@@ -68,6 +68,15 @@ pub(super) const ROWS: &[Row] = &[
         push(x.proxying.then_some(&x.proxy_host), out)
     }),
     row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| { push(x.proxying.then_some(&x.proxy_port), out) }),
+    row!("proxy_internal_body_length", "Length of the body that goes to the peer, if it is known.", |x, out| {
+        match x.peer_body {
+            BodyFraming::Length(length) if x.proxying => push_text(length, out),
+            _ => false,
+        }
+    }),
+    row!("proxy_internal_chunked", "`chunked` when the body goes to the peer in chunks.", |x, out| {
+        push((x.proxying && x.peer_body == BodyFraming::Chunked).then_some(b"chunked"), out)
+    }),
 ];
 
 fn sticky_status(bound: Bound) -> &'static str {

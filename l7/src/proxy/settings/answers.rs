@@ -31,21 +31,20 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
     Directive {
         name: "proxy_ignore_headers",
         contexts: ALL,
-        args: Args::at_least(1, &[Value::OneOf(FIELDS)], "field ..."),
-        repeat: Repeat::Once,
+        args: Args::at_least(1, &[Value::AnyCase(FIELDS)], "field ..."),
+        repeat: Repeat::List(|proxy| proxy.ignored = Ignored::default()),
         default: None,
         doc: "Fields of peers' answers that have no effect here. `X-Accel-Redirect` otherwise sends the request to a path \
-              or a named location, with the peer's `Content-Type`, `Content-Disposition`, `Set-Cookie`, `Cache-Control` and \
-              `Expires`; `X-Accel-Charset` takes the place of `charset`, `X-Accel-Limit-Rate` sets `$limit_rate`, \
+              or a named location, with the peer's `Content-Type`, `Content-Disposition`, `Set-Cookie`, `Cache-Control`, \
+              `Expires` and `Accept-Ranges`; `X-Accel-Charset` takes the place of `charset`, `X-Accel-Limit-Rate` sets `$limit_rate`, \
               `X-Accel-Buffering: yes | no` overrides `proxy_buffering`. The others have no effect anyway: nothing is cached.",
         set: |proxy, given| {
             let named = |name: &str| given.words().iter().any(|word| word.text.eq_ignore_ascii_case(name));
-            proxy.ignored = Ignored {
-                redirect: named("X-Accel-Redirect"),
-                charset: named("X-Accel-Charset"),
-                limit_rate: named("X-Accel-Limit-Rate"),
-                buffering: named("X-Accel-Buffering"),
-            };
+            let ignored = &mut proxy.ignored;
+            ignored.redirect |= named("X-Accel-Redirect");
+            ignored.charset |= named("X-Accel-Charset");
+            ignored.limit_rate |= named("X-Accel-Limit-Rate");
+            ignored.buffering |= named("X-Accel-Buffering");
             Ok(())
         },
     },

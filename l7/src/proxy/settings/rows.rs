@@ -155,14 +155,17 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         contexts: ALL,
         args: Args::at_least(
             1,
-            &[Value::OneOf(NEXT_CONDITIONS)],
+            &[Value::AnyCase(NEXT_CONDITIONS)],
             "error | timeout | denied | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off …",
         ),
-        repeat: Repeat::Once,
+        repeat: Repeat::List(|proxy| proxy.next = Next::default()),
         default: Some("error timeout"),
         doc: "When a request goes on to the next peer, as long as nothing was sent to the client. Requests with POST, LOCK \
               and PATCH that were sent to a peer do so only with `non_idempotent`. `off` never tries another.",
-        set: |proxy, given| next_upstream(given).map(|next| proxy.next = next),
+        set: |proxy, given| {
+            next_upstream(&mut proxy.next, given);
+            Ok(())
+        },
     },
     Row {
         name: "proxy_next_upstream_tries",
@@ -236,16 +239,15 @@ fn field_name(given: &Given<'_>) -> Result<Box<str>, Diagnostic> {
     Ok(name.into())
 }
 
-fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
-    let mut next = Next::default();
+/// Lines of a level add up; `off` in any of them turns off everything.
+fn next_upstream(next: &mut Next, given: &Given<'_>) {
     for word in given.words() {
-        match &*word.text {
+        match &*word.text.to_ascii_lowercase() {
             "error" => next.error = true,
             "timeout" => next.timeout = true,
             "invalid_header" => next.invalid_header = true,
             "non_idempotent" => next.non_idempotent = true,
-            // Turns off everything, written before or behind it.
-            "off" => return Ok(Next::default()),
+            "off" => next.off = true,
             "denied" => next.denied = true,
             status => {
                 let status = status.strip_prefix("http_").and_then(|status| status.parse::<u16>().ok());
@@ -254,5 +256,7 @@ fn next_upstream(given: &Given<'_>) -> Result<Next, Diagnostic> {
             }
         }
     }
-    Ok(next)
+    if next.off {
+        *next = Next { off: true, ..Next::default() };
+    }
 }
