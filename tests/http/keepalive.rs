@@ -182,3 +182,19 @@ fn no_more_connections_to_peers_are_kept_than_asked_for() {
     assert_eq!(connections(&peer, "keepalive 0;", burst), 12);
     assert_eq!(connections(&peer, "", burst), 6, "32 unless it is written");
 }
+
+#[test]
+fn locations_share_connections_to_peers_unless_they_are_local() {
+    for (rules, used) in [("", 2), ("keepalive 8 local;", 2), ("keepalive 8;", 1)] {
+        let peer = HttpPeer::named("x");
+        let proxy = fairlead().workers(1).set("peer", peer.address()).http(&format!(
+            "upstream group {{ server {{peer}}; {rules} }}
+            server {{ listen 127.0.0.1:{{port}};
+                location /one {{ proxy_pass http://group; }} location /other {{ proxy_pass http://group; }} }}"
+        ));
+        for path in ["/one", "/other", "/one", "/other", "/one"] {
+            assert_eq!(proxy.get(path).status(), 200);
+        }
+        assert_eq!(peer.connections(), used, "{rules}");
+    }
+}

@@ -131,3 +131,15 @@ fn a_mandatory_check_comes_before_the_first_request_of_a_new_peer() {
     }
     assert!(ill.requests().len() <= quiet + 1, "a peer that is gone is not checked");
 }
+
+#[test]
+fn a_name_server_that_says_nothing_is_waited_for_as_long_as_resolver_timeout_says() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let proxy = fairlead().set("dns", silent.local_addr().unwrap()).http(
+        "upstream app { zone app 64k; resolver {dns} ipv6=off; resolver_timeout 1s; server app.test resolve; }
+        server { listen 127.0.0.1:{port}; location / { proxy_pass http://app; } }",
+    );
+    // It is 30 seconds unless it is written: longer than a test waits.
+    proxy.wait_for_error("app.test could not be resolved (110: Operation timed out)");
+    assert_eq!(proxy.get("/").status(), 502);
+}

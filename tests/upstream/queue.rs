@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fairlead_harness::{Answer, Client, HttpPeer, Proxy, Signal, eventually};
+use fairlead_harness::{Answer, Client, HttpPeer, Load, Proxy, Signal, eventually};
 
 use crate::fairlead;
 
@@ -209,4 +209,21 @@ fn a_reload_keeps_those_who_wait() {
     gate.open();
     assert!([&mut held, &mut waiting, &mut behind].into_iter().all(|client| client.response().status() == 200));
     assert_eq!(gate.peer.requests()[1].target(), "/waits");
+}
+
+#[test]
+fn nobody_is_forgotten_while_many_wait_on_several_workers() {
+    let (a, b) = (HttpPeer::named("a"), HttpPeer::named("b"));
+    let proxy = fairlead().workers(4).set("a", a.address()).set("b", b.address()).http(
+        "upstream group { zone group 64k; server {a} max_conns=1; server {b} max_conns=1; queue 100 timeout=15s; }
+        server { listen 127.0.0.1:{port}; location / { proxy_pass http://group; } }",
+    );
+    let (kept, new) = (Load::keepalive(proxy.address(), "/", 12), Load::new_connections(proxy.address(), "/", 4));
+    kept.advance(1500);
+    new.advance(100);
+    for report in [kept.stop(), new.stop()] {
+        assert!(report.errors.is_empty() && report.requests >= 100, "{report:?}");
+    }
+    assert!(proxy.error_log().contains("waits in the queue"), "some had to wait");
+    assert!(!proxy.error_log().contains("queue timed out"), "nobody waited in vain");
 }

@@ -18,6 +18,8 @@ pub(crate) struct PeerConnection {
     /// Requests it has carried, the present one included.
     pub requests: u64,
     idle_since: Tick,
+    /// The location that used it last.
+    tag: usize,
 }
 
 /// The idle connections of all groups of a generation.
@@ -59,7 +61,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 impl PeerConnection {
     pub fn new(stream: Stream) -> PeerConnection {
         let now = tick();
-        PeerConnection { stream, opened: now, long: false, requests: 1, idle_since: now }
+        PeerConnection { stream, opened: now, long: false, requests: 1, idle_since: now, tag: 0 }
     }
 
     /// Nothing has come from the peer while it was idle: neither its end nor bytes nobody asked for.
@@ -123,12 +125,14 @@ impl Pool {
         !own.is_empty()
     }
 
-    /// An idle connection to this peer that is still good.
-    pub fn take(&self, group: usize, peer: &Peer) -> Option<PeerConnection> {
+    /// An idle connection to this peer that is still good. `tag` names the location that asks.
+    pub fn take(&self, group: usize, peer: &Peer, tag: usize) -> Option<PeerConnection> {
         let idle = self.groups.get(group)?;
         let mut peers = idle.peers.borrow_mut();
         let connections = &mut peers.get_mut(&place(peer))?.connections;
-        while let Some(mut connection) = connections.pop() {
+        let suits = |connection: &PeerConnection| !idle.limits.local || connection.tag == tag;
+        while let Some(at) = connections.iter().rposition(suits) {
+            let mut connection = connections.remove(at);
             idle.count.set(idle.count.get() - 1);
             if connection.is_quiet() {
                 connection.requests += 1;
@@ -139,7 +143,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last response is complete, within the group's `keepalive*` limits.
-    pub fn give(self: &Rc<Self>, group: usize, peer: &Peer, mut connection: PeerConnection) {
+    pub fn give(self: &Rc<Self>, group: usize, (peer, tag): (&Peer, usize), mut connection: PeerConnection) {
         let Some(idle) = self.groups.get(group) else {
             return;
         };
@@ -156,7 +160,7 @@ impl Pool {
         if idle.count.get() >= limits.connections {
             idle.drop_oldest();
         }
-        connection.idle_since = now;
+        (connection.idle_since, connection.tag) = (now, tag);
         let mut peers = idle.peers.borrow_mut();
         let shelf = peers.entry(place(peer));
         let shelf = shelf.or_insert_with(|| Shelf { state: peer.state.clone(), connections: Vec::new() });

@@ -275,7 +275,7 @@ impl Run<'_> {
             Some(group) if self.has_own(exchange) => {
                 exchange.worker.pool.give_own(group, exchange.connection.number, &lease.peer, peer);
             }
-            Some(group) => exchange.worker.pool.give(group, &lease.peer, peer),
+            Some(group) => exchange.worker.pool.give(group, (&lease.peer, self.tag()), peer),
             None => {}
         }
         if !transfer.is_out(client) && !client.is_muted() {
@@ -314,7 +314,12 @@ impl Run<'_> {
         if self.own.get() {
             return pool.take_own(group, exchange.connection.number, peer);
         }
-        pool.take(group, peer)
+        pool.take(group, peer, self.tag())
+    }
+
+    /// Names the location among those of the plan.
+    fn tag(&self) -> usize {
+        std::ptr::from_ref(self.proxy).addr()
     }
 
     /// `ntlm`: whether the client's connection has one to its peer for itself, from this request on.

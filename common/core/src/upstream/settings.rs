@@ -108,6 +108,8 @@ pub enum Metric {
 #[derive(Clone, Debug)]
 pub struct Keepalive {
     pub connections: usize,
+    /// `local`: each location has its own.
+    pub local: bool,
     pub requests: u64,
     pub time: Duration,
     pub timeout: Duration,
@@ -191,7 +193,13 @@ impl Server {
 impl Default for Keepalive {
     /// As nginx since 1.29.7.
     fn default() -> Keepalive {
-        Keepalive { connections: 32, requests: 1000, time: Duration::from_secs(3600), timeout: Duration::from_secs(60) }
+        Keepalive {
+            connections: 32,
+            local: true,
+            requests: 1000,
+            time: Duration::from_secs(3600),
+            timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -426,10 +434,11 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         contexts: Contexts::UPSTREAM,
         args: Args::between(1, 2, &[Value::Int(0..=1_000_000), Value::OneOf(&["local"])], "connections [local]"),
         repeat: Repeat::Once,
-        default: Some("32"),
+        default: Some("32 local"),
         doc: "Idle connections to the group's peers that each worker keeps open; 0 keeps none. The least \
-              recently used are closed first.",
+              recently used are closed first. With `local` a location uses those alone that it has made itself.",
         set: |upstream, given| {
+            upstream.keepalive.local = given.len() > 1;
             upstream.keepalive.connections = usize::try_from(given.int(0)?).unwrap_or_default();
             Ok(())
         },

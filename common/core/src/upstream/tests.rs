@@ -156,7 +156,8 @@ fn sticky_source_has_a_time_and_a_size() {
 fn the_defaults_of_the_rows_are_those_of_a_new_block() {
     let cx = Cx::new(Path::new("/"), Path::new("/"));
     let mut filled = Settings::new(word("app"));
-    filled.keepalive = Keepalive { connections: 0, requests: 0, time: Duration::ZERO, timeout: Duration::ZERO };
+    filled.keepalive =
+        Keepalive { connections: 0, local: false, requests: 0, time: Duration::ZERO, timeout: Duration::ZERO };
     Level::new(HTTP).with(DIRECTIVES, |settings: &mut Settings| settings).defaults(&mut filled, &cx);
     assert_eq!(format!("{filled:?}"), format!("{:?}", Settings::new(word("app"))));
 }
