@@ -283,7 +283,10 @@ impl Place {
                 exchange.run(client, &self.servers).await
             }
             Err(NoHead::Bad(bad)) => exchange.run_refused(client, &self.servers, bad).await,
-            Err(NoHead::Gone) if exchange.request.buffer.is_empty() => After::Close,
+            Err(NoHead::Gone) if exchange.request.buffer.is_empty() => {
+                client.counted.none_came();
+                After::Close
+            }
             Err(NoHead::Gone) => {
                 exchange.log(
                     Level::Info,

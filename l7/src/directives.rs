@@ -43,6 +43,7 @@ pub(crate) static SERVER_LEVEL: LazyLock<Level<ServerBlock>> = LazyLock::new(|| 
         .with(listen::DIRECTIVES, |server| &mut server.listens)
         .with(rewrite::RULES, |server| &mut server.rules)
         .with(content::TRY_FILES, |server| &mut server.tries)
+        .with(content::STUB_STATUS, |server| &mut server.made)
         .with(SERVER_IF, |server| server)
 });
 
@@ -55,6 +56,9 @@ pub(crate) static LOCATION_LEVEL: LazyLock<Level<LocationBlock>> = LazyLock::new
         .with(proxy::settings::PASS, |location| location)
         .with(rewrite::RULES, |location| &mut location.rules)
         .with(content::TRY_FILES, |location| &mut location.tries)
+        .with(content::STUB_STATUS, |location| &mut location.made)
+        .with(content::EMPTY_GIF, |location| &mut location.made)
+        .with(content::RANDOM_INDEX, |location| &mut Arc::make_mut(&mut location.inherited.files).listing)
         .with(LOCATION_IF, |location| location)
         .with(phase::EXCEPT, |location| location)
 });
@@ -95,6 +99,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(settings::bodies::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().bodies))
         .with(settings::rates::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().rates))
         .with(settings::files::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().files))
+        .with(content::AUTOINDEX, |scope| &mut Arc::make_mut(&mut scope.inherited().files).listing)
         .with(settings::logs::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().access_logs))
         .with(log::FILE_CACHE_DIRECTIVES, |scope| &mut scope.inherited().log_files)
         .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
@@ -128,6 +133,10 @@ pub fn pages() -> Vec<Page> {
         pages_of(settings::files::DIRECTIVES, "http"),
         pages_of(settings::files::ALIAS, "http"),
         pages_of(content::TRY_FILES, "http"),
+        pages_of(content::AUTOINDEX, "http autoindex"),
+        pages_of(content::RANDOM_INDEX, "http random index"),
+        pages_of(content::EMPTY_GIF, "http empty gif"),
+        pages_of(content::STUB_STATUS, "http stub status"),
         pages_of(settings::errors::DIRECTIVES, "http"),
         pages_of(settings::errors::INTERNAL, "http"),
         pages_of(rewrite::RULES, "http rewrite"),

@@ -629,10 +629,11 @@ impl Exchange {
             return ended;
         }
         match &location.content {
-            Content::Static => match content::serve(self) {
+            Content::Static => match content::serve(self).await {
                 Served::Reply(reply) => Ended::Reply(reply),
                 Served::Moved => Ended::Moved,
             },
+            Content::Made(what) => Ended::Reply(content::made(self, *what)),
             Content::Proxy(settings) => proxy::run(client, self, settings).await,
         }
     }

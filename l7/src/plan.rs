@@ -7,7 +7,7 @@ mod locations;
 mod servers;
 
 use crate::body::InFile;
-use crate::content::Tries;
+use crate::content::{Made, Tries};
 use crate::filter;
 use crate::h1::Limits;
 use crate::phase::{self, Gates};
@@ -174,7 +174,7 @@ impl Server {
 pub struct Location {
     /// The prefix as written, without modifier.
     pub name: Box<str>,
-    pub content: Content,
+    pub(crate) content: Content,
     /// What runs before content is asked for.
     pub(crate) rules: Box<[Step]>,
     pub rewrite_log: bool,
@@ -247,9 +247,11 @@ impl Location {
     }
 }
 
-pub enum Content {
+pub(crate) enum Content {
     /// `root`/`alias` with `index`.
     Static,
+    /// `empty_gif`, `stub_status`.
+    Made(Made),
     Proxy(Box<Proxy>),
 }
 

@@ -1,6 +1,7 @@
 //! A response made here rather than by a peer: errors, redirects, files.
 
 use crate::disk::Descriptor;
+use crate::filter::Parts;
 use std::borrow::Cow;
 
 /// What a content phase answers. Sending it adds `Server`, `Date`, `Connection` and what
@@ -19,6 +20,10 @@ pub struct Reply {
     pub page: Option<u16>,
     /// Another client may get other bytes: `gzip_vary` says so.
     pub varies: bool,
+    /// The request's conditions have had their say.
+    pub judged: bool,
+    /// Its head does not tell how long the body is.
+    pub open_ended: bool,
     /// Close the connection after it.
     pub close: bool,
 }
@@ -34,6 +39,8 @@ pub enum Body {
         start: u64,
         length: u64,
     },
+    /// Several ranges of one.
+    Parts(Box<Parts>),
 }
 
 impl Body {
@@ -42,6 +49,7 @@ impl Body {
             Body::Empty => 0,
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File { length, .. } => *length,
+            Body::Parts(parts) => parts.len(),
         }
     }
 }

@@ -6,16 +6,17 @@ use crate::client::Client;
 use crate::content;
 use crate::exchange::{After, Exchange};
 use crate::filter;
-use crate::h1::{Method, Version};
+use crate::h1::{Method, Version, push_chunk_size};
 use crate::phase::CHALLENGE;
 use crate::plan::Lingering;
 use crate::reply::{Body, Reply};
-use crate::send_file::send_file;
+use crate::send_file::{send_file, send_parts};
 use crate::throttle;
 use crate::uri;
 use fairlead_core::clock;
 use fairlead_core::log::Level;
 use fairlead_core::net::Push;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
@@ -61,6 +62,12 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     }
     exchange.sent_head = head;
     let chain = if client.is_muted() { None } else { filter::apply(exchange, true, &mut keep) };
+    if let Body::Parts(parts) = &mut reply.body {
+        parts.seal(&mut exchange.sent_head);
+    }
+    if reply.open_ended && chain.is_none() && !client.is_muted() {
+        close_open_end(exchange, &mut reply, &mut keep);
+    }
     let last = last_push(exchange, keep);
     throttle::begin(client, exchange);
     client.leave_out(exchange.sent_head.len());
@@ -87,6 +94,26 @@ fn sign(exchange: &Exchange, reply: &mut Reply) {
     *page = signed.into();
 }
 
+/// Frames a body of which the head does not tell the length.
+fn close_open_end(exchange: &mut Exchange, reply: &mut Reply, keep: &mut bool) {
+    if exchange.request.method == Method::Head || !matches!(reply.status, 200..300 | 400..600) {
+        return;
+    }
+    let chunked = exchange.request.version != Version::Http09 && filter::frame_open(exchange, keep);
+    if let Body::Bytes(bytes) = &mut reply.body
+        && chunked
+    {
+        let mut framed = Vec::with_capacity(bytes.len() + 32);
+        if !bytes.is_empty() {
+            push_chunk_size(bytes.len(), &mut framed);
+            framed.extend_from_slice(bytes);
+            framed.extend_from_slice(b"\r\n");
+        }
+        framed.extend_from_slice(b"0\r\n\r\n");
+        *bytes = Cow::Owned(framed);
+    }
+}
+
 /// Head and body as they are.
 async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body, last: Push) -> bool {
     let mut head = std::mem::take(&mut exchange.sent_head);
@@ -95,6 +122,7 @@ async fn send_plain(client: &mut Client, exchange: &mut Exchange, body: Body, la
         Body::File { file, start, length } if body_wanted => {
             send_file(client, exchange, (&head, last), (&file, start, start.saturating_add(length))).await
         }
+        Body::Parts(parts) if body_wanted => send_parts(client, exchange, (&head, last), &parts).await,
         Body::Bytes(bytes) if body_wanted => send_bytes(client, exchange, &mut head, (&bytes, last)).await,
         _ => send_bytes(client, exchange, &mut head, (b"", last)).await,
     };
@@ -192,7 +220,7 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     if let Some(content_type) = content_type.filter(|_| reply.status != 204) {
         push_field(b"Content-Type", content_type, out);
     }
-    if reply.status != 204 && reply.status != 304 {
+    if reply.status != 204 && reply.status != 304 && !reply.open_ended {
         out.extend_from_slice(b"Content-Length: ");
         push_number(reply.body.len(), out);
         out.extend_from_slice(b"\r\n");

@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::content::file_name;
 use crate::disk::{self, Descriptor, Now};
 use crate::exchange::Exchange;
+use crate::filter::Parts;
 use crate::respond::flush;
 use fairlead_core::log::{Level, OsError};
 use fairlead_core::net::Push;
@@ -62,6 +63,27 @@ pub(crate) async fn send_file(
         exchange.body_bytes_sent += sent as u64;
     }
     true
+}
+
+/// Sends a head and several ranges of a file, each behind its lines.
+pub(crate) async fn send_parts(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (head, last): (&[u8], Push),
+    parts: &Parts,
+) -> bool {
+    let mut before = head.to_vec();
+    for (lines, start, end) in &parts.parts {
+        before.extend_from_slice(lines);
+        if !send_file(client, exchange, (&before, Push::Now), (&parts.file, *start, *end)).await {
+            return false;
+        }
+        exchange.body_bytes_sent += lines.len() as u64;
+        before.clear();
+    }
+    let sent = poll_fn(|cx| Poll::Ready(client.send_as(cx, [&parts.end, b"", b"", b""], last)));
+    exchange.body_bytes_sent += parts.end.len() as u64;
+    sent.await.is_ok() && flush(client, exchange).await
 }
 
 /// One read and one send of what is in memory.

@@ -13,7 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod names;
 pub(crate) mod rates;
 
-use crate::content::Tries;
+use crate::content::{Made, Tries};
 use crate::filter;
 use crate::rewrite::{self, Rules};
 use crate::route::{Kind, Pattern};
@@ -98,6 +98,7 @@ pub(crate) struct ServerBlock {
     pub names: Vec<names::ServerName>,
     pub rules: Rules,
     pub tries: Option<Tries>,
+    pub made: Option<Made>,
     pub locations: Vec<LocationBlock>,
 }
 
@@ -111,6 +112,7 @@ impl ServerBlock {
             names: Vec::new(),
             rules: Rules::default(),
             tries: None,
+            made: None,
             locations: Vec::new(),
         }
     }
@@ -130,6 +132,7 @@ pub(crate) struct LocationBlock {
     pub inherited: Inherited,
     pub rules: Rules,
     pub tries: Option<Tries>,
+    pub made: Option<Made>,
     pub pass: Option<proxy::settings::PassTo>,
     pub checks: Vec<proxy::settings::HealthCheck>,
     pub except: Option<phase::Except>,
@@ -144,6 +147,7 @@ impl LocationBlock {
             inherited: outer.inside(),
             rules: Rules::default(),
             tries: None,
+            made: None,
             pass: None,
             checks: Vec::new(),
             except: None,

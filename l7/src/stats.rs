@@ -118,6 +118,16 @@ impl Counted {
     }
 }
 
+impl Counted {
+    /// The request that seemed to begin was the client's goodbye.
+    pub fn none_came(&mut self) {
+        if self.0 == Some(Doing::Reading) {
+            count(|numbers| add(&numbers.requests, u64::MAX));
+            self.now(Doing::Waiting);
+        }
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         if let Some(doing) = self.0 {

@@ -19,6 +19,7 @@ pub(crate) use fields::{cookie, lines as head_fields};
 pub(crate) use request::{credentials, decode_base64};
 pub use request_id::RequestId;
 
+use crate::content;
 use crate::exchange::Exchange;
 use crate::plan::Captures;
 use fairlead_conf::{Cx, Diagnostic, Template, Word};
@@ -52,8 +53,16 @@ pub enum Variable {
 }
 
 /// The tables, in the order they are documented in.
-const TABLES: [&[Row]; 7] =
-    [request::ROWS, connection::ROWS, upstream::ROWS, referer::ROWS, secure_link::ROWS, userid::ROWS, slice::ROWS];
+const TABLES: [&[Row]; 8] = [
+    request::ROWS,
+    content::VARIABLES,
+    connection::ROWS,
+    upstream::ROWS,
+    referer::ROWS,
+    secure_link::ROWS,
+    userid::ROWS,
+    slice::ROWS,
+];
 
 /// Longer prefixes first: `sent_http_` is no `http_`.
 const PREFIXES: &[PrefixRow] = fields::PREFIXES;

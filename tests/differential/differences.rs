@@ -179,17 +179,11 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "both say keep-alive; nginx closes all the same, and does not answer the request that follows",
     },
     Difference {
-        configurations: &["files"],
-        cases: &[
-            "two ranges",
-            "two ranges with a blank",
-            "overlapping ranges",
-            "ranges backwards",
-            "two ranges of a large file",
-        ],
-        nginx: "multipart/byteranges",
-        fairlead: OK,
-        reason: "several ranges are answered with the whole file, as a server may (RFC 9110, 14.2)",
+        configurations: &["conditions and ranges"],
+        cases: &["GET /gzip/index.html HTTP/1.1 Range: bytes=99-,100-"],
+        nginx: "Vary: Accept-Encoding",
+        fairlead: "HTTP/1.1 416",
+        reason: "the page of an error does not differ by what a client accepts",
     },
     Difference {
         configurations: &["returns"],

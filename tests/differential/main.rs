@@ -11,6 +11,7 @@ mod around;
 mod differences;
 mod faults;
 mod files;
+mod files_lists;
 mod files_try;
 mod filters;
 mod http;

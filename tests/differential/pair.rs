@@ -50,7 +50,7 @@ pub struct Pair {
     /// What fairlead calls itself (nginx, when these tests are tried on nginx itself).
     ours: &'static str,
     fairlead: Proxy,
-    _files: Directory,
+    files: Directory,
     /// How many requests the peer gets for one of a client's that may come in any order; 0 where their
     /// order counts, and they are there with the answer.
     at_peer: Cell<usize>,
@@ -75,7 +75,12 @@ impl Pair {
         let setup = Setup::new(env!("CARGO_BIN_EXE_fairlead"));
         let ours = if setup.is_nginx() { "nginx" } else { "fairlead" };
         let fairlead = prepare(setup);
-        Pair { configuration, recorder, nginx, ours, fairlead, _files: files, at_peer: Cell::new(0) }
+        Pair { configuration, recorder, nginx, ours, fairlead, files, at_peer: Cell::new(0) }
+    }
+
+    /// The folder that both serve.
+    pub fn files(&self) -> &std::path::Path {
+        self.files.path()
     }
 
     /// The same as [`Pair::compare`] where each request becomes so many at the peer, some of which

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 mod local;
 pub mod wheel;
 
-pub use local::{push_time_error, push_time_iso8601, push_time_iso8601_ms, push_time_local, push_time_syslog};
+pub use local::{
+    local_offset, push_time_error, push_time_iso8601, push_time_iso8601_ms, push_time_local, push_time_syslog,
+};
 
 /// Milliseconds on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -9,7 +9,7 @@ use crate::reply::Reply;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validators<'a> {
     /// Seconds since 1970.
-    pub modified: u64,
+    pub modified: Option<u64>,
     /// With its quotes; `None` when `etag off`.
     pub etag: Option<&'a [u8]>,
 }
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 
 pub(super) fn judge(request: &Request, file: Validators<'_>, rule: Modified) -> Verdict {
     if let Some(since) = request.header(b"if-unmodified-since")
-        && date(since).is_none_or(|since| since < file.modified)
+        && date(since).zip(file.modified).is_none_or(|(since, modified)| since < modified)
     {
         return Verdict::Failed;
     }
@@ -49,25 +49,8 @@ pub(super) fn judge(request: &Request, file: Validators<'_>, rule: Modified) -> 
     }
 }
 
-/// What has neither a date nor a tag is what a client has when that takes anything (`*`), and is not
-/// when it has to be something known.
-pub(crate) fn meet_conditions(exchange: &mut Exchange, reply: Reply) -> Reply {
-    let request = &exchange.request;
-    let tagged = reply.last_modified.is_some() || reply.headers.iter().any(|(name, _)| name == "ETag");
-    if tagged || !request.has_conditions() {
-        return reply;
-    }
-    let takes_any = |name: &[u8]| request.header(name).map(|list| list.trim_ascii() == b"*");
-    if request.header(b"if-unmodified-since").is_some() || takes_any(b"if-match") == Some(false) {
-        return exchange.refuse(412);
-    }
-    if request.header(b"if-modified-since").is_none() && takes_any(b"if-none-match") == Some(true) {
-        return Reply { status: 304, headers: reply.headers, close: reply.close, ..Reply::default() };
-    }
-    reply
-}
-
-fn is_modified(since: Option<u64>, modified: u64, rule: Modified) -> bool {
+fn is_modified(since: Option<u64>, modified: Option<u64>, rule: Modified) -> bool {
+    let Some(modified) = modified else { return true };
     match rule {
         Modified::Off => true,
         Modified::Exact => since != Some(modified),
@@ -87,6 +70,22 @@ fn matches_list(list: &[u8], etag: Option<&[u8]>, weak: bool) -> bool {
     })
 }
 
+/// The same for an answer that is no file: it has no entity tag, and most have no date.
+pub(crate) fn meet_conditions(exchange: &mut Exchange, reply: Reply) -> Reply {
+    if reply.judged || !exchange.request.has_conditions() {
+        return reply;
+    }
+    let validators = Validators { modified: reply.last_modified, etag: None };
+    match judge(&exchange.request, validators, exchange.location.files.if_modified_since) {
+        Verdict::Send => reply,
+        Verdict::NotModified => {
+            let Reply { last_modified, headers, close, .. } = reply;
+            Reply { status: 304, last_modified, headers, close, ..Reply::default() }
+        }
+        Verdict::Failed => exchange.refuse(412),
+    }
+}
+
 /// Seconds since 1970 of an HTTP date.
 pub(crate) fn date(text: &[u8]) -> Option<u64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
@@ -103,7 +102,7 @@ mod tests {
 
     fn verdict(fields: &[(&str, &str)], rule: Modified) -> Verdict {
         let request = crate::variables::testing::request("GET / HTTP/1.1", fields);
-        judge(&request, Validators { modified: 784_111_777, etag: Some(b"\"x-1\"") }, rule)
+        judge(&request, Validators { modified: Some(784_111_777), etag: Some(b"\"x-1\"") }, rule)
     }
 
     #[test]

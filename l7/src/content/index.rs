@@ -5,8 +5,9 @@ use crate::disk::{self, Failure};
 use crate::exchange::Exchange;
 use fairlead_core::log::Level;
 
-/// The first index file that is there takes the request over.
-pub(super) fn index(exchange: &mut Exchange, folder: &[u8]) -> Served {
+/// The first index file that is there takes the request over. `None` when there is none, which is an
+/// error for whoever is the `last` to answer for the folder.
+pub(super) fn index(exchange: &mut Exchange, folder: &[u8], last: bool) -> Option<Served> {
     let location = exchange.location.clone();
     let mut folder_known = false;
     let mut path = Vec::new();
@@ -15,32 +16,35 @@ pub(super) fn index(exchange: &mut Exchange, folder: &[u8]) -> Served {
         exchange.render(template, &mut name);
         if name.first() == Some(&b'/') {
             exchange.uri.clear();
-            return move_to(exchange, &name);
+            return Some(move_to(exchange, &name));
         }
         path.clear();
         path.extend_from_slice(folder);
         path.extend_from_slice(&name);
         let Err(failure) = disk::look(exchange, &path) else {
-            return move_to(exchange, &name);
+            return Some(move_to(exchange, &name));
         };
         if let Some(status) = given_up(exchange, &path, failure) {
-            return error(exchange, status);
+            return Some(error(exchange, status));
         }
         if !folder_known {
             if let Some(status) = no_folder(exchange, folder, &path) {
-                return error(exchange, status);
+                return Some(error(exchange, status));
             }
             folder_known = true;
         }
         if failure.errno != rustix::io::Errno::NOENT {
             let path = String::from_utf8_lossy(&path);
             exchange.log(Level::Crit, format_args!("{} \"{path}\" failed {failure}", failure.call));
-            return error(exchange, 500);
+            return Some(error(exchange, 500));
         }
+    }
+    if !last {
+        return None;
     }
     let folder = String::from_utf8_lossy(folder);
     exchange.log(Level::Error, format_args!("directory index of \"{folder}\" is forbidden"));
-    error(exchange, 403)
+    Some(error(exchange, 403))
 }
 
 /// The status when no other file will be looked for either.

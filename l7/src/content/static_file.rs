@@ -1,5 +1,6 @@
 //! Files below `root` or `alias`, and what a folder in their place comes to.
 
+use super::autoindex;
 use super::conditional::{Validators, Verdict, judge};
 use super::index::index;
 use super::path::{content_type, file_name, usable};
@@ -9,6 +10,7 @@ use crate::content::error_page;
 use crate::disk::{self, About, Descriptor, Failure, Found};
 use crate::exchange::Exchange;
 use crate::filter::Coding;
+use crate::filter::Parts;
 use crate::h1::Method;
 use crate::reply::{Body, Reply};
 use fairlead_core::log::Level;
@@ -22,28 +24,39 @@ pub(crate) enum Served {
     Moved,
 }
 
-/// Answers GET and HEAD with a file, a folder's index or a redirect to add a slash.
-pub(crate) fn serve(exchange: &mut Exchange) -> Served {
+/// Answers GET and HEAD with a file, a folder's index or listing, or a redirect to add a slash.
+pub(crate) async fn serve(exchange: &mut Exchange) -> Served {
+    match serve_now(exchange) {
+        Ok(served) => served,
+        Err(folder) => Box::pin(autoindex::folder(exchange, folder)).await,
+    }
+}
+
+/// The same; a folder that is to be read is given back.
+fn serve_now(exchange: &mut Exchange) -> Result<Served, Vec<u8>> {
     if !matches!(exchange.request.method, Method::Get | Method::Head | Method::Post) {
-        return error(exchange, 405);
+        return Ok(error(exchange, 405));
     }
     if !usable(exchange) {
-        return error(exchange, 500);
+        return Ok(error(exchange, 500));
     }
     let Some(name) = file_name(exchange) else {
         let folder = if exchange.location.root.alias { "alias" } else { "root" };
         exchange.log(Level::Error, format_args!("the path leads out of \"{folder}\""));
-        return error(exchange, 404);
+        return Ok(error(exchange, 404));
     };
     if exchange.uri.last() == Some(&b'/') {
-        return index(exchange, &name);
+        if exchange.location.files.listing.is_on() {
+            return Err(name);
+        }
+        return Ok(index(exchange, &name, true).unwrap_or_else(|| error(exchange, 403)));
     }
     let stored = stored(exchange, &name);
     let varies = stored.as_ref().is_some_and(|stored| stored.varies);
     if let Some(Stored { file: Some((file, about, coding)), .. }) = stored {
-        return Served::Reply(Reply { varies, ..file_reply(exchange, file, about, Some(coding)) });
+        return Ok(Served::Reply(Reply { varies, ..file_reply(exchange, file, about, Some(coding)) }));
     }
-    match disk::open(exchange, &name) {
+    Ok(match disk::open(exchange, &name) {
         Ok(Found::File(file, about)) if exchange.request.method != Method::Post => {
             Served::Reply(Reply { varies, ..file_reply(exchange, file, about, None) })
         }
@@ -54,7 +67,7 @@ pub(crate) fn serve(exchange: &mut Exchange) -> Served {
             error(exchange, 404)
         }
         Err(failure) => error(exchange, open_failed(exchange, &name, failure)),
-    }
+    })
 }
 
 pub(super) fn error(exchange: &Exchange, status: u16) -> Served {
@@ -102,7 +115,7 @@ fn open_failed(exchange: &Exchange, name: &[u8], failure: Failure) -> u16 {
 fn file_reply(exchange: &Exchange, file: Descriptor, about: About, packed: Option<Coding>) -> Reply {
     let location = &exchange.location;
     let tag = location.files.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
-    let validators = Validators { modified: about.modified, etag: tag.as_deref() };
+    let validators = Validators { modified: Some(about.modified), etag: tag.as_deref() };
     // Conditions and ranges are about the answer 200.
     // What becomes part of another response is all of the file.
     let usual = !exchange.is_subrequest() && exchange.answer_status.is_none_or(|status| status == 200);
@@ -113,7 +126,7 @@ fn file_reply(exchange: &Exchange, file: Descriptor, about: About, packed: Optio
     if verdict == Verdict::Failed {
         return error_page(412, location.server_tokens);
     }
-    let mut reply = Reply { status: 200, last_modified: Some(about.modified), ..Reply::default() };
+    let mut reply = Reply { status: 200, last_modified: Some(about.modified), judged: true, ..Reply::default() };
     let content_type = content_type(exchange);
     let ranges = usual
         && packed.is_none()
@@ -140,20 +153,24 @@ fn file_reply(exchange: &Exchange, file: Descriptor, about: About, packed: Optio
     if let Some(coding) = packed {
         reply.headers.push((Cow::Borrowed("Content-Encoding"), coding.name().into()));
     }
-    let (start, end) = match part {
-        Part::Range(start, end) => {
+    reply.body = match part {
+        Part::Ranges(ranges) => {
             reply.status = 206;
+            // Of several it only tells the filters how long the file is.
+            let (start, end) = ranges.first().copied().unwrap_or_default();
             let range = format!("bytes {start}-{}/{}", end.saturating_sub(1), about.length);
             reply.headers.push((Cow::Borrowed("Content-Range"), range.into_bytes()));
-            (start, end)
+            match ranges.len() {
+                1 => Body::File { file, start, length: end.saturating_sub(start) },
+                _ => Body::Parts(Box::new(Parts::new(file, ranges, about.length))),
+            }
         }
         Part::Whole | Part::None => {
             if ranges && location.files.max_ranges != Some(0) {
                 reply.headers.push((Cow::Borrowed("Accept-Ranges"), b"bytes".to_vec()));
             }
-            (0, about.length)
+            Body::File { file, start: 0, length: about.length }
         }
     };
-    reply.body = Body::File { file, start, length: end.saturating_sub(start) };
     reply
 }

@@ -45,7 +45,7 @@ fn serve_in(folder: &Folder, server: &str, line: &str, fields: &[(&str, &str)]) 
             if let Err(reply) = crate::rewrite::route(&mut exchange).await {
                 return *reply;
             }
-            if let Served::Reply(reply) = serve(&mut exchange) {
+            if let Served::Reply(reply) = serve(&mut exchange).await {
                 return reply;
             }
         }
@@ -57,6 +57,7 @@ fn body(reply: &Reply) -> Vec<u8> {
     match &reply.body {
         Body::Empty => Vec::new(),
         Body::Bytes(bytes) => bytes.to_vec(),
+        Body::Parts(_) => panic!("several parts"),
         Body::File { file, start, length } => {
             let mut bytes = vec![0; usize::try_from(*length).unwrap()];
             assert_eq!(rustix::io::pread(file, &mut bytes[..], *start).unwrap(), bytes.len());
@@ -101,7 +102,8 @@ fn one_range_is_cut_out() {
     let beyond = ask("bytes=5-");
     assert_eq!((beyond.status, field(&beyond, "Content-Range")), (416, Some("bytes */3")));
     let many = ask("bytes=0-0,2-2");
-    assert_eq!((many.status, body(&many).as_slice()), (200, &b"top"[..]));
+    assert!(many.status == 206 && matches!(many.body, Body::Parts(_)));
+    assert_eq!(ask("bytes=0-1,1-2").status, 200);
 }
 
 #[test]

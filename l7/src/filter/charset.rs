@@ -228,6 +228,14 @@ impl Settings {
         self.to.is_none()
     }
 
+    /// The charset that an answer of this type says.
+    pub fn says(&self, exchange: &Exchange, content_type: &[u8]) -> Option<Vec<u8>> {
+        match self.outcome(exchange, content_type, None) {
+            Outcome::Says(name) | Outcome::Recodes(name, _) => Some(name),
+            Outcome::Nothing => None,
+        }
+    }
+
     /// Whether a file of this type becomes longer or shorter on its way.
     pub fn changes_length(&self, exchange: &Exchange, content_type: &[u8]) -> bool {
         matches!(self.outcome(exchange, content_type, None), Outcome::Recodes(_, recode) if recode.changes_length())

@@ -22,6 +22,7 @@ mod gzip;
 mod head;
 mod headers;
 mod mime;
+mod multipart;
 mod recode;
 mod send;
 mod slice;
@@ -34,6 +35,7 @@ pub(crate) use charset::{Charsets, MAPS as CHARSET_MAPS, Maps as CharsetMaps};
 pub(crate) use coding::Coding;
 use gzip::Stored;
 pub(crate) use head::push_vary;
+pub(crate) use multipart::Parts;
 pub(crate) use send::{begin, complete, send};
 pub(crate) use slice::{
     OutOfRange, Slices, arrange as arrange_slices, enter as enter_slices, push_range as push_slice_range,
@@ -120,6 +122,11 @@ impl Settings {
             || self.charset.changes_length(exchange, content_type)
     }
 
+    /// An answer of this type, made here, is told to be in UTF-8.
+    pub fn says_utf8(&self, exchange: &Exchange, content_type: &[u8]) -> bool {
+        self.charset.says(exchange, content_type).is_some_and(|name| name.eq_ignore_ascii_case(b"utf-8"))
+    }
+
     /// What is wrong with the charsets of a location.
     pub fn check_charsets(&self, charsets: &Charsets) -> Option<Diagnostic> {
         charsets.check(&self.charset)
@@ -134,7 +141,8 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
         return None;
     }
     // As nginx, which takes ranges from what the other filters leave: to these it is the whole file.
-    let range = if local && exchange.status == 206 { whole_length(&exchange.sent_head) } else { None };
+    let cut = local && matches!(exchange.status, 206 | 416);
+    let range = if cut { whole_length(&exchange.sent_head) } else { None };
     let status = exchange.status;
     exchange.status = if range.is_some() { 200 } else { status };
     let main = !exchange.is_subrequest();
@@ -142,6 +150,10 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
         headers::apply(&settings, exchange, local);
         userid::apply(&settings.userid, exchange, local);
     }
+    if status == 416 {
+        exchange.status = status;
+    }
+    let range = range.filter(|_| status == 206);
     let mut chain = Chain::new(settings.clone());
     let mut varies = false;
     let mut changed = unpack(&settings, exchange, &mut chain, &mut varies);
@@ -227,6 +239,12 @@ fn recode(settings: &Settings, exchange: &mut Exchange, local: bool, chain: &mut
     }
     chain.add(Step::Charset(recode));
     true
+}
+
+/// How a body whose length was not known when the head was written ends: by chunks, or with the
+/// connection.
+pub(crate) fn frame_open(exchange: &mut Exchange, keep: &mut bool) -> bool {
+    frame(exchange, true, false, keep).unwrap_or(false)
 }
 
 /// `gzip`, `brotli` and `zstd`; true when the body changes.

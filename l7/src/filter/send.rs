@@ -2,6 +2,7 @@
 
 use super::{Broken, Chain, charset};
 use crate::client::Client;
+use crate::disk::Descriptor;
 use crate::exchange::{Ended, Exchange};
 use crate::plan::Content;
 use crate::proxy;
@@ -28,14 +29,16 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain
             true
         }
         Body::File { file, start, length } => {
-            let (mut at, end) = (start, start.saturating_add(length));
+            feed_file(client, exchange, (&mut chain, &mut out), (&file, start, start.saturating_add(length))).await
+        }
+        Body::Parts(parts) => {
             let mut going = true;
-            while going && at < end {
-                let Some(step) = next_step(exchange, &file, at, end).await else { return false };
-                at += step.len() as u64;
-                chain.feed(&step);
-                going = at >= end || drain(client, exchange, &mut chain, &mut out).await;
+            for (lines, start, end) in &parts.parts {
+                chain.feed(lines);
+                let part = (&parts.file, *start, *end);
+                going = going && feed_file(client, exchange, (&mut chain, &mut out), part).await;
             }
+            chain.feed(&parts.end);
             going
         }
     };
@@ -45,6 +48,25 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain
     exchange.gzipped = chain.gzipped();
     exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
     whole
+}
+
+/// Feeds the chain the bytes of a file between two offsets; false when that failed.
+async fn feed_file(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (chain, out): (&mut Chain, &mut Vec<u8>),
+    (file, start, end): (&Descriptor, u64, u64),
+) -> bool {
+    let mut at = start;
+    while at < end {
+        let Some(step) = next_step(exchange, file, at, end).await else { return false };
+        at += step.len() as u64;
+        chain.feed(&step);
+        if !drain(client, exchange, chain, out).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Takes from the chain until it has no more, waiting for the client as needed.

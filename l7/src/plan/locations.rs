@@ -21,7 +21,7 @@ pub(super) fn server(block: &ServerBlock, planner: &Planner<'_>) -> Server {
     let root = Location {
         rules: rules(&block.rules, None, planner),
         tries: block.tries.clone(),
-        ..location("", &block.inherited, Content::Static, planner)
+        ..location("", &block.inherited, block.made.map_or(Content::Static, Content::Made), planner)
     };
     Server {
         name,
@@ -74,7 +74,10 @@ fn written(block: &LocationBlock, planner: &Planner<'_>) -> Location {
             planner.report(Diagnostic::error(check.span, message));
         }
     }
-    let content = content(block, block.pass.as_ref(), planner);
+    let content = match (content(block, block.pass.as_ref(), planner), block.made) {
+        (Content::Static, Some(made)) => Content::Made(made),
+        (content, _) => content,
+    };
     Location {
         rules: rules(&block.rules, Some(block), planner),
         tries: block.tries.clone(),
@@ -89,7 +92,10 @@ fn rules(rules: &Rules, outer: Option<&LocationBlock>, planner: &Planner<'_>) ->
         let settings = block.inherited.rewrite;
         let location = outer.map(|outer| {
             // As nginx: an `if` that passes nowhere itself goes where its location does.
-            let content = content(block, block.pass.as_ref().or(outer.pass.as_ref()), planner);
+            let content = match (content(block, block.pass.as_ref().or(outer.pass.as_ref()), planner), outer.made) {
+                (Content::Static, Some(made)) => Content::Made(made),
+                (content, _) => content,
+            };
             Arc::new(location(&block.name.text, &block.inherited, content, planner))
         });
         let rules = block.rules.plain.iter().map(|(_, rule)| rule.clone()).collect();

@@ -116,7 +116,7 @@ fn settings_are_inherited_and_lists_replaced() {
     };
     let names = |location: &Location| match &location.content {
         Content::Proxy(proxy) => proxy.set_headers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
-        Content::Static => Vec::new(),
+        Content::Static | Content::Made(_) => Vec::new(),
     };
     let (one, two) = (location("/one"), location("/two"));
     assert_eq!((one.keepalive_timeout.as_secs(), one.keepalive_header), (5, Some(7)));

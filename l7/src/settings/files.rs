@@ -1,5 +1,6 @@
 //! `root`, `alias`, `index`, `types` and what else files are served by.
 
+use crate::content::ListingSettings;
 use crate::directives::{ALL, IF_LOCATION, LOCATION};
 use crate::disk::{Links, Which};
 use crate::plan::{Modified, Types};
@@ -28,6 +29,7 @@ pub(crate) struct Settings {
     /// `aio`: the disk is waited for elsewhere, whatever sends the bytes.
     pub aio: bool,
     pub read_ahead: u64,
+    pub listing: ListingSettings,
 }
 
 /// An extension in lower case, and its content type.
@@ -136,8 +138,7 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         args: Args::exactly(&[Value::Int(0..=i64::MAX)], "number"),
         repeat: Repeat::Once,
         default: None,
-        doc: "How many ranges of a file a request may ask for; with more, or with `0`, it gets the whole file. \
-              More than one range at once is always answered with the whole file.",
+        doc: "How many ranges of a file a request may ask for; with more, or with `0`, it gets the whole file.",
         set: |files, given| given.int(0).map(|number| files.max_ranges = Some(number.unsigned_abs())),
     },
     Row {

@@ -28,6 +28,11 @@ pub fn push_time_iso8601_ms(out: &mut Vec<u8>) {
     });
 }
 
+/// How many seconds the zone of `TZ` is ahead of UTC now.
+pub fn local_offset() -> i64 {
+    broken_down(unix_millis() / 1000).tm_gmtoff
+}
+
 /// `2026/11/20 20:01:02`, as a line of the error log begins.
 pub fn push_time_error(out: &mut Vec<u8>) {
     with_now(|texts| out.extend_from_slice(texts.error.as_bytes()));
