@@ -88,7 +88,7 @@ impl Session {
     }
 
     async fn run(&mut self, place: &mut Place) {
-        let mut patience = place.servers.default.client_header_timeout;
+        let mut patience = (place.servers.default.client_header_timeout, Duration::ZERO);
         if self.early.is_none() {
             self.early = self.first_bytes();
         }
@@ -99,7 +99,7 @@ impl Session {
             self.catch_up(place);
             let talked = Box::pin(place.talk(&mut self.client, &mut self.requests, self.early.take())).await;
             match (talked.after, talked.location) {
-                (After::KeepAlive, _) => patience = talked.keepalive,
+                (After::KeepAlive, _) => patience = (talked.keepalive, talked.least),
                 (After::Linger, Some(location)) => return Box::pin(linger(&mut self.client, &location)).await,
                 (After::Close | After::Linger, _) => return,
             }
@@ -129,14 +129,25 @@ impl Session {
     }
 
     /// Waits until the client sends something. False when the wait ends the connection.
-    fn wait(&mut self, patience: Duration) -> impl Future<Output = bool> {
+    ///
+    /// A worker that ends closes it, but not before the second of both times.
+    fn wait(&mut self, (patience, least): (Duration, Duration)) -> impl Future<Output = bool> {
         self.client.deadline.set(patience);
-        poll_fn(|cx| {
+        let mut kept = (!least.is_zero()).then(|| tick().after(least));
+        poll_fn(move |cx| {
             let client = &mut self.client;
             if client.stream.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            if self.requests > 0 && client.ticket.draining() || client.deadline.poll(cx).is_ready() {
+            if self.requests > 0 && client.ticket.draining() {
+                match kept.take().map(|kept| kept.since(tick())).filter(|left| !left.is_zero()) {
+                    // No longer than it would have been kept anyway.
+                    Some(left) => client.deadline.set(left.min(patience)),
+                    None if least.is_zero() => return Poll::Ready(false),
+                    None => {}
+                }
+            }
+            if client.deadline.poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
             client.ticket.watch(cx.waker());
@@ -216,6 +227,8 @@ struct Talked {
     after: After,
     /// How long to wait for the next one.
     keepalive: Duration,
+    /// How long it is not closed without need.
+    least: Duration,
     /// Says how to linger.
     location: Option<Arc<Location>>,
 }
@@ -239,13 +252,14 @@ impl Place {
             let after = self.one(client, &mut exchange).await;
             client.counted.now(Doing::Waiting);
             let keepalive = exchange.location.keepalive_timeout;
+            let least = exchange.location.keepalive_min_timeout;
             let location = (after == After::Linger).then(|| exchange.location.clone());
             memory = exchange.into_memory();
             let goes_on = after == After::KeepAlive
                 && (!memory.request.buffer.is_empty() || self.stays_warm(client, keepalive, &memory).await);
             if !goes_on {
                 self.worker.give_back(memory);
-                return Talked { after, keepalive, location };
+                return Talked { after, keepalive, least, location };
             }
         }
     }

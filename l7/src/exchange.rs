@@ -97,6 +97,8 @@ pub struct Exchange {
     pub(crate) peer_body: BodyFraming,
     /// The last response head of a peer: `$upstream_http_*`.
     pub upstream_head: Vec<u8>,
+    /// What it sent behind its body: `$upstream_trailer_*`.
+    pub upstream_trailers: Vec<u8>,
     /// Body bytes before and after gzip: `$gzip_ratio`.
     pub gzipped: Option<(u64, u64)>,
     /// The client got all of the response.
@@ -116,7 +118,7 @@ pub struct Exchange {
     /// In a regex location with `alias`: `uri` is a path below it, which `try_files` found there.
     pub(crate) below_alias: bool,
     /// How often `uri` led to another search of a location.
-    moves: u8,
+    pub(crate) moves: u8,
     /// In an `if` of a server: its `uninitialized_variable_warn`.
     pub(crate) warns_instead: Option<bool>,
     /// The status the answer goes out with, whatever answers: that of the error it stands for.
@@ -170,6 +172,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// For a request that was not read from a client.
+    pub fn with(request: Request, uri: Vec<u8>, host: Vec<u8>) -> Memory {
+        Memory { request, uri, host, ..Memory::default() }
+    }
+
     /// Not worth keeping when one request made it grow.
     pub fn is_small(&self) -> bool {
         self.request.buffer.capacity()
@@ -250,7 +257,7 @@ impl Exchange {
         Exchange::at(worker, connection, (requests, place), memory)
     }
 
-    fn at(
+    pub(crate) fn at(
         worker: Rc<Worker>,
         connection: Rc<Connection>,
         (requests, (server, location)): (u64, (Arc<Server>, Arc<Location>)),
@@ -303,6 +310,7 @@ impl Exchange {
             proxy_port,
             peer_uri,
             upstream_head,
+            upstream_trailers: Vec::new(),
             to_peer,
             gzipped: None,
             completed: false,
@@ -346,65 +354,6 @@ impl Exchange {
             }
         };
         self.finish(client, ended).await
-    }
-
-    /// A request of this one's own, which takes its variables along until [`crate::subrequest::end`].
-    pub(crate) fn subrequest(&mut self, uri: &[u8], args: Option<&[u8]>) -> Exchange {
-        let method = self.request.method_bytes().into();
-        let mut request = self.request.clone();
-        request.become_get();
-        let memory = Memory { request, uri: uri.to_vec(), host: self.host.clone(), ..Memory::default() };
-        let place = (self.server.clone(), self.location.clone());
-        Exchange {
-            values: std::mem::take(&mut self.values),
-            passed: std::mem::take(&mut self.passed),
-            uid: std::mem::take(&mut self.uid),
-            behind: Some(Behind { method, charset: None }),
-            made_args: args.map(<[u8]>::to_vec),
-            moved: true,
-            internal: true,
-            started: self.started,
-            id: self.id.clone(),
-            pipelined: self.pipelined,
-            ..Exchange::at(self.worker.clone(), self.connection.clone(), (self.requests, place), memory)
-        }
-    }
-
-    /// The same request once more where it is, for the next slice of its response.
-    pub(crate) fn slice(&mut self) -> Exchange {
-        let (uri, args) = (std::mem::take(&mut self.uri), self.made_args.clone());
-        let asked = self.subrequest(&uri, args.as_deref());
-        self.uri = uri;
-        Exchange {
-            args: self.args,
-            moved: self.moved,
-            internal: self.internal,
-            whole_uri: self.whole_uri,
-            captures: self.captures.clone(),
-            slices: std::mem::take(&mut self.slices),
-            taken: self.taken.clone(),
-            ..asked
-        }
-    }
-
-    /// A request of this one's own that is answered by itself, whatever becomes of this one.
-    pub(crate) fn mirror(&self, uri: &str) -> Exchange {
-        let mut request = self.request.clone();
-        request.leave_body();
-        let memory = Memory { request, uri: uri.as_bytes().to_vec(), host: self.host.clone(), ..Memory::default() };
-        let place = (self.server.clone(), self.location.clone());
-        Exchange {
-            values: self.values.copy(),
-            behind: Some(Behind { method: self.request.method_bytes().into(), charset: None }),
-            made_args: self.query().map(<[u8]>::to_vec),
-            moved: true,
-            internal: true,
-            started: self.started,
-            id: self.id.clone(),
-            pipelined: self.pipelined,
-            taken: self.taken.clone().or_else(|| Some(Rc::new(self.without_body()))),
-            ..Exchange::at(self.worker.clone(), self.connection.clone(), (self.requests, place), memory)
-        }
     }
 
     pub(crate) fn is_subrequest(&self) -> bool {
@@ -616,6 +565,13 @@ impl Exchange {
         {
             return self.stop(&stop);
         }
+        if let Some(to) = &location.internal_redirect {
+            let mut path = Vec::new();
+            self.render(to, &mut path);
+            if !path.is_empty() {
+                return Ended::Inside(path);
+            }
+        }
         if let Some(tries) = &location.tries {
             match content::try_files(self, tries) {
                 Tried::Found => {}
@@ -687,17 +643,6 @@ impl Exchange {
         if log.wants(level) {
             log.write(level, self.connection.number, format_args!("{message}{}", access_log::About(self)));
         }
-    }
-
-    /// Whether the connection may carry another request after this one.
-    pub(crate) fn may_keep_alive(&self) -> bool {
-        let location = &self.location;
-        self.request.wants_keepalive()
-            && !self.ends_connection
-            && !location.keepalive_timeout.is_zero()
-            && self.requests < location.keepalive_requests
-            && tick().since(self.connection.started) < location.keepalive_time
-            && !self.worker.context.connections.draining()
     }
 
     /// Gives the buffers back, with the bytes of the next request if the client pipelined it.

@@ -3,6 +3,7 @@
 mod accept;
 mod access_log;
 mod body;
+mod browser;
 mod client;
 mod connection;
 mod content;
@@ -16,6 +17,7 @@ pub mod fuzzing;
 #[doc(hidden)] // for the fuzzers
 pub mod h1;
 mod host;
+mod keepalive;
 mod listen;
 mod phase;
 mod plan;

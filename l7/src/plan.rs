@@ -189,6 +189,14 @@ pub struct Location {
     pub keepalive_header: Option<u64>,
     pub keepalive_requests: u64,
     pub keepalive_time: Duration,
+    /// An idle connection is not closed before, even when the worker ends.
+    pub keepalive_min_timeout: Duration,
+    /// Old Internet Explorers after a POST, and Safari.
+    pub keepalive_disable: (bool, bool),
+    pub msie_padding: bool,
+    pub msie_refresh: bool,
+    pub early_hints: Arc<[Template<Variable>]>,
+    pub internal_redirect: Option<Template<Variable>>,
     /// 0 is no limit.
     pub client_max_body_size: u64,
     pub client_body_buffer_size: usize,

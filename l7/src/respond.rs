@@ -54,6 +54,15 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
         // Neither has a body, whatever answers.
         reply.body = Body::Empty;
     }
+    if reply.page.is_some_and(|page| page >= 400)
+        && exchange.location.msie_padding
+        && exchange.request.version >= Version::Http10
+    {
+        let browser = exchange.browser();
+        if browser.msie || browser.chrome {
+            content::pad(&mut reply);
+        }
+    }
     let mut keep = !reply.close && exchange.may_keep_alive();
     let mut head = std::mem::take(&mut exchange.sent_head);
     head.clear();

@@ -83,7 +83,7 @@ const NOT_BUILT: &[&str] = &[
 ];
 
 /// Prefixes of the same kind.
-const NOT_BUILT_PREFIXES: &[&str] = &["ssl_", "geoip_", "jwt_", "upstream_trailer_"];
+const NOT_BUILT_PREFIXES: &[&str] = &["ssl_", "geoip_", "jwt_"];
 
 /// The variable of this name, `None` when there is none. `cx.defined` holds the names that
 /// regexes of the configuration define.

@@ -1,6 +1,6 @@
 //! The pages nginx answers errors with, in its words.
 //!
-//! nginx pads pages for old browsers (`msie_padding`); ours are never padded.
+//! Some browsers show a page of their own instead of a short one: [`pad`] makes it longer (`msie_padding`).
 
 use crate::reply::{Body, Reply};
 use crate::respond::SERVER;
@@ -25,6 +25,16 @@ pub fn error_page(status: u16, tokens: bool) -> Reply {
             ..Reply::default()
         },
         None => Reply { status: sent, close, page: Some(status), ..Reply::default() },
+    }
+}
+
+/// Six lines of it make any page long enough.
+const PADDING: &str = "<!-- without these lines some browsers show a page of their own -->\r\n";
+
+/// Makes a built-in page longer than the browsers' own are shown for.
+pub(crate) fn pad(reply: &mut Reply) {
+    if let Body::Bytes(page) = &mut reply.body {
+        page.to_mut().extend_from_slice(PADDING.repeat(6).as_bytes());
     }
 }
 

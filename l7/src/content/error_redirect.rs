@@ -8,7 +8,7 @@ use super::error_page;
 use crate::exchange::Exchange;
 use crate::h1::Method;
 use crate::plan::{ErrorAnswer, ErrorPage};
-use crate::reply::Reply;
+use crate::reply::{Body, Reply};
 use crate::rewrite;
 use fairlead_core::log::Level;
 use std::borrow::Cow;
@@ -47,10 +47,33 @@ fn sent_away(exchange: &Exchange, page: &ErrorPage, to: Vec<u8>) -> Reply {
         ErrorAnswer::Other(status @ (301 | 302 | 303 | 307 | 308)) => status,
         _ => 302,
     };
+    if exchange.location.msie_refresh && exchange.browser().msie {
+        return Reply { close: exchange.ends_connection, ..refresh(&to) };
+    }
     let mut reply = error_page(status, exchange.location.server_tokens);
     reply.close = exchange.ends_connection;
     reply.headers.push((Cow::Borrowed("Location"), to));
     reply
+}
+
+/// A page that leads a browser on by itself.
+fn refresh(to: &[u8]) -> Reply {
+    let mut page = b"<html><head><meta http-equiv=\"refresh\" content=\"0; url=".to_vec();
+    for &byte in to {
+        match byte {
+            b'"' | b'\'' | b'<' | b'>' | b' ' | 0..=0x1f | 0x7f => {
+                page.extend_from_slice(format!("%{byte:02X}").as_bytes())
+            }
+            _ => page.push(byte),
+        }
+    }
+    page.extend_from_slice(b"\"></head><body></body></html>\r\n");
+    Reply {
+        status: 200,
+        content_type: Some(Cow::Borrowed(b"text/html")),
+        body: Body::Bytes(Cow::Owned(page)),
+        ..Reply::default()
+    }
 }
 
 /// Takes the request to `to`: a path with arguments, for which it becomes a GET, or a named location.

@@ -19,6 +19,7 @@ pub(crate) use answer::answer;
 pub(crate) use autoindex::{AUTOINDEX, RANDOM_INDEX, Settings as ListingSettings};
 pub(crate) use conditional::{date as http_date, meet_conditions};
 pub use error_page::error_page;
+pub(crate) use error_page::pad;
 pub(crate) use error_redirect::{go_inside, go_to, page_for, safe_uri};
 pub(crate) use made::{EMPTY_GIF, Made, STUB_STATUS, VARIABLES, made};
 pub(crate) use path::{file_name, folder};

@@ -110,6 +110,8 @@ pub(crate) struct Chain {
     unflushed: bool,
     spare: Vec<u8>,
     trailers: bool,
+    /// Lines that a peer sent behind the body.
+    following: Vec<u8>,
 }
 
 /// What stands around a body: paths that are asked for it.
@@ -150,6 +152,14 @@ impl Chain {
             unflushed: false,
             spare: Vec::new(),
             trailers: false,
+            following: Vec::new(),
+        }
+    }
+
+    /// The lines of a peer's trailers, where the client is to have them.
+    pub fn follow(&mut self, lines: Vec<u8>) {
+        if !lines.is_empty() {
+            self.following = lines;
         }
     }
 
@@ -269,8 +279,9 @@ impl Chain {
     fn finish(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         if self.tail.chunked {
             out.extend_from_slice(b"0\r\n");
-            if self.trailers {
+            if self.trailers || !self.following.is_empty() {
                 let start = out.len();
+                out.extend_from_slice(&self.following);
                 headers::push_trailers(&self.settings, exchange, out);
                 // For the variables, in the form of a head: its first line is no field.
                 let mut sent = exchange.sent_trailers.borrow_mut();

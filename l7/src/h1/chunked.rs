@@ -54,6 +54,18 @@ impl Chunked {
     /// # Errors
     /// [`ChunkError`] at the first byte that RFC 9112 does not allow there.
     pub fn next(&mut self, bytes: &[u8]) -> Result<(usize, Event), ChunkError> {
+        self.advance(bytes, |_| ())
+    }
+
+    /// The same; what is part of the trailers is added to `trailers`, line ends and all.
+    ///
+    /// # Errors
+    /// As [`Chunked::next`].
+    pub fn next_with_trailers(&mut self, bytes: &[u8], trailers: &mut Vec<u8>) -> Result<(usize, Event), ChunkError> {
+        self.advance(bytes, |byte| trailers.push(byte))
+    }
+
+    fn advance(&mut self, bytes: &[u8], mut trailer: impl FnMut(u8)) -> Result<(usize, Event), ChunkError> {
         let mut used = 0;
         loop {
             if self.state == State::Done {
@@ -71,7 +83,11 @@ impl Chunked {
                 }
                 return Ok((used + data, Event::Data(data)));
             }
+            let before = self.state;
             self.state = self.step(byte)?;
+            if matches!(before, State::TrailerStart | State::TrailerName | State::Trailer | State::TrailerLf) {
+                trailer(byte);
+            }
             used += 1;
         }
     }

@@ -6,9 +6,10 @@ use crate::body::BodyError;
 use crate::client::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::filter;
-use crate::h1::{Framing, Response};
+use crate::h1::{Framing, Response, Version};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
+use crate::proxy::trailers::Trailers;
 use crate::proxy::transfer::{Cut, Transfer};
 use crate::proxy::{Proxy, accel, instead, response};
 use crate::respond;
@@ -67,6 +68,8 @@ pub(super) struct Attempt<'a> {
     interim: u32,
     /// The last read took all it was allowed to.
     filled: bool,
+    /// Bytes of 103 so far.
+    hints: usize,
 }
 
 /// More than this many are no answer any more: they would keep the worker busy for ever.
@@ -89,6 +92,7 @@ impl<'a> Attempt<'a> {
             watching: !proxy.ignore_client_abort,
             interim: 0,
             filled: false,
+            hints: 0,
         }
     }
 
@@ -250,12 +254,15 @@ impl<'a> Attempt<'a> {
             if !(100..200).contains(&status) || status == 101 {
                 return Some(self.begin(cx, client, exchange, head, rest));
             }
-            // Interim answers are not passed on.
+            // But for hints they are not passed on.
             self.interim += 1;
             if self.interim > MOST_INTERIM {
                 let message = "upstream sent too many interim responses while reading response header from upstream";
                 exchange.log(Level::Error, format_args!("{message}"));
                 return Some(Err(Failure::InvalidHeader));
+            }
+            if status == 103 && self.pass_hints(cx, client, exchange, head).is_err() {
+                return Some(Err(Failure::ClientGone));
             }
             if rest.is_empty() {
                 return None;
@@ -282,6 +289,30 @@ impl<'a> Attempt<'a> {
             Err(bad) => tell(&bad.0),
         }
         Err(Failure::InvalidHeader)
+    }
+
+    /// `early_hints`: a client of HTTP/1.1 gets them as they come, up to `proxy_buffer_size` of them.
+    fn pass_hints(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &Exchange,
+        head: &[u8],
+    ) -> io::Result<()> {
+        self.hints = self.hints.saturating_add(head.len());
+        if self.hints > self.proxy.buffer_size {
+            exchange.log(Level::Info, format_args!("upstream sent too big early hints"));
+            return Ok(());
+        }
+        if exchange.is_subrequest() || exchange.request.version < Version::Http11 || !exchange.takes_hints() {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        response::push_early_hints(exchange, self.proxy, head, &mut out);
+        client.send(cx, [&out, b"", b"", b""])?;
+        // Only the final response is counted.
+        client.sent = 0;
+        Ok(())
     }
 
     /// The head is whole: it goes to the client with the body bytes that came along.
@@ -348,6 +379,7 @@ impl<'a> Attempt<'a> {
         transfer.limit = self.limit(exchange);
         transfer.last = respond::last_push(exchange, to_client.keep);
         transfer.is_at_hand = self.filled && exchange.server.root.tcp_nodelay;
+        transfer.trailers = Trailers::new(self.proxy);
         let started = self.send_head(cx, client, exchange, &out, rest, transfer);
         out.truncate(head_len);
         exchange.sent_head = out;

@@ -18,6 +18,7 @@ pub(crate) mod settings;
 mod spool;
 mod sticky;
 mod target;
+mod trailers;
 mod transfer;
 mod uncopied;
 mod upgrade;
@@ -69,6 +70,7 @@ pub struct Proxy {
     pub own_server: bool,
     pub own_date: bool,
     pub pass_request_headers: bool,
+    pub pass_trailers: bool,
     pub pass_request_body: bool,
     /// `proxy_request_buffering`: the body is taken in whole before a peer is asked.
     pub request_buffering: bool,

@@ -121,3 +121,15 @@ pub(super) fn to_client(exchange: &Exchange) -> ToClient {
         && exchange.location.chunked_transfer_encoding;
     ToClient { chunked, bodiless, keep: exchange.may_keep_alive() && (chunked || !unbounded) }
 }
+
+/// Appends 103 with the fields of `exchange.response` that clients may see; nothing without one.
+pub(super) fn push_early_hints(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+    let fields = out.len();
+    push_peer_fields(exchange, proxy, bytes, (None, out));
+    if out.len() == fields {
+        out.clear();
+    } else {
+        out.extend_from_slice(b"\r\n");
+    }
+}

@@ -402,6 +402,11 @@ async fn sent_all(
     transfer: &mut Transfer,
     sent: Result<(), Cut>,
 ) -> Ended {
+    if !transfer.trailers.lines.is_empty() && transfer.to_client.chunked {
+        exchange.sent_trailers.get_mut().push(b'\n');
+        exchange.sent_trailers.get_mut().extend_from_slice(&transfer.trailers.lines);
+    }
+    exchange.upstream_trailers = std::mem::take(&mut transfer.trailers.came);
     exchange.completed = sent.is_ok() && Box::pin(transfer.complete(client, exchange)).await;
     exchange.gzipped = transfer.gzipped();
     exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);

@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub hide_headers: Vec<Box<str>>,
     pub pass_headers: Vec<Box<str>>,
     pub pass_request_headers: bool,
+    pub pass_trailers: bool,
     pub pass_request_body: bool,
     pub request_buffering: bool,
     pub bind: Option<Bind>,

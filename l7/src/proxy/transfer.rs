@@ -10,6 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::buffered::Buffered;
 use crate::proxy::pool::PeerConnection;
+use crate::proxy::trailers::Trailers;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Conduit, Push};
 use std::future::poll_fn;
@@ -58,6 +59,8 @@ pub(super) struct Transfer {
     pub is_at_hand: bool,
     /// The head waits in the socket to go out with the first stretch.
     pub corked: bool,
+    /// What came behind a body in chunks.
+    pub trailers: Trailers,
 }
 
 /// Where the rest of a body comes from.
@@ -114,6 +117,7 @@ impl Transfer {
             copies,
             is_at_hand: false,
             corked: false,
+            trailers: Trailers::default(),
         }
     }
 
@@ -216,7 +220,13 @@ impl Transfer {
             return client.send_as(cx, [head, body, b"", b""], push);
         }
         let mut size = Vec::with_capacity(20);
+        let mut end = Vec::new();
+        if last && !self.trailers.lines.is_empty() {
+            let start: &[u8] = if body.is_empty() { b"0\r\n" } else { b"\r\n0\r\n" };
+            end = [start, &self.trailers.lines, b"\r\n"].concat();
+        }
         let tail: &[u8] = match (body.is_empty(), last) {
+            _ if !end.is_empty() => &end,
             (true, true) => b"0\r\n\r\n",
             (true, false) => b"",
             (false, true) => b"\r\n0\r\n\r\n",
@@ -245,7 +255,8 @@ impl Transfer {
                 let (mut len, mut used) = (0, 0);
                 loop {
                     let rest = bytes.get(used..).unwrap_or_default();
-                    let (step, event) = decoder.next(rest).map_err(|_| Cut::PeerBroken)?;
+                    let (step, event) =
+                        decoder.next_with_trailers(rest, &mut self.trailers.came).map_err(|_| Cut::PeerBroken)?;
                     used += step;
                     match event {
                         Event::Data(data) => {
@@ -254,6 +265,7 @@ impl Transfer {
                         }
                         Event::NeedMore => return Ok((len, false)),
                         Event::End => {
+                            self.trailers.end();
                             self.from_peer = FromPeer::Done;
                             return Ok((len, used < bytes.len()));
                         }
@@ -391,6 +403,7 @@ impl Transfer {
         let whole = self.is_whole();
         let Some(chain) = &mut self.chain else { return Ok(false) };
         if whole {
+            chain.follow(std::mem::take(&mut self.trailers.lines));
             chain.end();
         }
         if chain.is_idle() {

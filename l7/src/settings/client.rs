@@ -1,6 +1,6 @@
 //! The client's side of a request: timeouts, keepalive, and how answers are worded.
 
-use crate::directives::ALL;
+use crate::directives::{self, ALL, LOCATION};
 use crate::plan::Lingering;
 use crate::respond::{BUILD, SERVER};
 use crate::variables::{self, Variable};
@@ -15,6 +15,12 @@ pub(crate) struct Settings {
     pub keepalive_header: Option<u64>,
     pub keepalive_requests: u64,
     pub keepalive_time: Duration,
+    pub keepalive_min: Duration,
+    pub keepalive_disable: (bool, bool),
+    pub msie_padding: bool,
+    pub msie_refresh: bool,
+    pub early_hints: Arc<[Template<Variable>]>,
+    pub internal_redirect: Option<Template<Variable>>,
     pub send_timeout: Duration,
     pub lingering: Lingering,
     pub lingering_time: Duration,
@@ -65,6 +71,77 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         default: Some("1h"),
         doc: "How long one client connection may carry requests; it is closed after the request that comes later.",
         set: |client, given| given.time(0).map(|time| client.keepalive_time = time),
+    },
+    Row {
+        name: "keepalive_min_timeout",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "timeout"),
+        repeat: Repeat::Once,
+        default: Some("0"),
+        doc: "How long an idle client connection is kept even when the worker that serves it ends gracefully, so that \
+              no client sends a request into a connection that is being closed.",
+        set: |client, given| given.time(0).map(|time| client.keepalive_min = time),
+    },
+    Row {
+        name: "keepalive_disable",
+        contexts: ALL,
+        args: Args::at_least(1, &[Value::OneOf(&["none", "msie6", "safari"])], "none | browser ..."),
+        repeat: Repeat::List(|client| client.keepalive_disable = (false, false)),
+        default: Some("msie6"),
+        doc: "Browsers whose connections end with the response: `msie6` are Internet Explorer 4 to 6 after a POST, \
+              `safari` is Safari on a Mac. `none` is none of them.",
+        set: |client, given| {
+            for word in given.words() {
+                match &*word.text {
+                    "msie6" => client.keepalive_disable.0 = true,
+                    "safari" => client.keepalive_disable.1 = true,
+                    _ => {}
+                }
+            }
+            Ok(())
+        },
+    },
+    Row {
+        name: "msie_padding",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("on"),
+        doc: "Makes error pages from 400 on longer for Internet Explorer and Chrome, which would show a page of their \
+              own instead of a short one.",
+        set: |client, given| given.flag(0).map(|on| client.msie_padding = on),
+    },
+    Row {
+        name: "msie_refresh",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Sends Internet Explorer to the URL of an `error_page` by a page that refreshes itself, not by a redirect.",
+        set: |client, given| given.flag(0).map(|on| client.msie_refresh = on),
+    },
+    Row {
+        name: "early_hints",
+        contexts: ALL,
+        args: Args::at_least(1, &[Value::Template], "string ..."),
+        repeat: Repeat::List(|client| client.early_hints = Arc::default()),
+        default: None,
+        doc: "Passes 103 of a peer on to clients of HTTP/1.1 when one of the values is neither empty nor `0`.",
+        set: |client, given| {
+            let compiled: Result<Vec<_>, _> =
+                given.words().iter().map(|word| variables::compile(word, given.cx)).collect();
+            compiled.map(|conditions| client.early_hints = conditions.into())
+        },
+    },
+    Row {
+        name: "internal_redirect",
+        contexts: directives::SERVER.or(LOCATION),
+        args: Args::exactly(&[Value::Template], "uri"),
+        repeat: Repeat::Once,
+        default: None,
+        doc: "Takes a request that has passed the limits and the access rules of its location on to another path or a \
+              named location, where other rules may hold. With variables; an empty value leaves it where it is.",
+        set: |client, given| variables::compile(given.word(0), given.cx).map(|to| client.internal_redirect = Some(to)),
     },
     Row {
         name: "send_timeout",

@@ -20,6 +20,11 @@ pub(super) const PREFIXES: &[PrefixRow] = &[
         value: |x, name, out| join(lines(&x.upstream_head), name, out),
     },
     PrefixRow {
+        prefix: "upstream_trailer_",
+        doc: "A field that the peer sent behind its body; the name in lower case, with underscores for dashes.",
+        value: |x, name, out| join(lines(&x.upstream_trailers), name, out),
+    },
+    PrefixRow {
         prefix: "sent_trailer_",
         doc: "A trailer of the response as the client got it.",
         value: |x, name, out| join(lines(&x.sent_trailers.borrow()), name, out),

@@ -29,6 +29,17 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
         set: |proxy, given| given.flag(0).map(|on| proxy.intercept_errors = on),
     },
     Directive {
+        name: "proxy_pass_trailers",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Whether clients get the fields that a peer sends behind a body in chunks, but for those that \
+              `proxy_hide_header` names and those that frame messages. A peer may have to be asked for them: \
+              `proxy_set_header Connection te; proxy_set_header TE trailers;`.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.pass_trailers = on),
+    },
+    Directive {
         name: "proxy_ignore_headers",
         contexts: ALL,
         args: Args::at_least(1, &[Value::AnyCase(FIELDS)], "field ..."),

@@ -36,6 +36,7 @@ pub(crate) fn compile(
         own_date: hidden.contains(b"date"),
         hidden,
         pass_request_headers: settings.pass_request_headers,
+        pass_trailers: settings.pass_trailers,
         pass_request_body: settings.pass_request_body,
         request_buffering: settings.request_buffering,
         connect_timeout: settings.connect_timeout,
