@@ -92,6 +92,9 @@ impl BodyReader {
     }
 }
 
+/// So many bytes of a body may stay behind the head they came with.
+const MOST_EARLY: usize = 16 << 10;
+
 impl Exchange {
     /// Appends the body bytes that have arrived to `out`; pending until at least one byte of the
     /// message has come or the body has ended.
@@ -110,6 +113,7 @@ impl Exchange {
             let used = self.body.take(raw, out)?;
             self.consumed += used;
             self.request_length += used as u64;
+            self.forget_early();
             return Poll::Ready(self.count_body(out.len() - before));
         }
         let worker = self.worker.clone();
@@ -128,6 +132,17 @@ impl Exchange {
         });
         ready!(read)?;
         Poll::Ready(self.count_body(out.len() - before))
+    }
+
+    /// Lets go of the part of a long body that came with the head, once all of it has been taken: it
+    /// is held elsewhere now, for as long as the client takes to send the rest.
+    fn forget_early(&mut self) {
+        let (consumed, head) = (self.consumed, self.request.head_len);
+        if consumed == self.request.buffer.len() && consumed > head + MOST_EARLY {
+            self.request.buffer.truncate(head);
+            self.request.buffer.shrink_to(MOST_EARLY);
+            self.consumed = head;
+        }
     }
 
     fn count_body(&mut self, len: usize) -> Result<(), BodyError> {

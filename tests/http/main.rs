@@ -5,6 +5,7 @@
 
 use fairlead_harness::Setup;
 
+mod abuse;
 mod access;
 mod access_log;
 mod added_headers;

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 /// The direct children of a process, oldest first.
 pub fn children(parent: u32) -> Vec<u32> {
     let mut found: Vec<u32> = fs::read_dir("/proc")
@@ -50,6 +52,14 @@ pub fn cpu_time(pid: u32) -> Duration {
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// Lets this process have so many descriptors open.
+pub fn allow_descriptors(count: usize) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits can be read");
+    let wanted = soft.max(count as u64);
+    assert!(wanted <= hard, "this test needs {wanted} descriptors, the limit is {hard}");
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("a limit can be raised to the hard one");
 }
 
 /// How many descriptors a process has open.
