@@ -102,6 +102,11 @@ fn assert_proxied(pieces: impl Fn(&Hostile) -> Option<usize>) {
         if smuggled && !has_smuggled_openly(&hostile.bytes) {
             wrong.push(format!("{}: SMUGGLED: {}", hostile.name, shown(&got)));
         }
+        // Who goes on sending after a refusal may find the connection reset before it is read.
+        let refused = hostile.proxy.len() == 3 && hostile.proxy.starts_with(['4', '5']);
+        if piece == 1 && refused && answers == "-" && got.is_empty() {
+            continue;
+        }
         if (&answers, &shown(&got)) != (&hostile.proxy, &hostile.peer) {
             let expected = format!("{:?} and {:?}", hostile.proxy, hostile.peer);
             wrong.push(format!("{}: {answers:?} and {:?}, not {expected}", hostile.name, shown(&got)));
