@@ -1,6 +1,7 @@
 //! One worker thread's http plane: its balancers, idle connections and recycled memory.
 
 use crate::Plan;
+use crate::disk;
 use crate::exchange::Memory;
 use crate::filter::UserIdSequence;
 use crate::proxy::Pool;
@@ -11,6 +12,7 @@ use fairlead_core::worker::Context;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A generation's plan with this thread's balancers.
 pub struct Worker {
@@ -23,6 +25,8 @@ pub struct Worker {
     pub(crate) uids: UserIdSequence,
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
+    /// `open_file_cache`: one for each way to write it.
+    open_files: RefCell<AHashMap<(usize, Duration), disk::Cache>>,
     /// Bytes of bodies in memory beyond `client_body_buffer_size`.
     pub(crate) held: Rc<Cell<usize>>,
 }
@@ -52,6 +56,7 @@ impl Worker {
             uids: UserIdSequence::default(),
             resolvers: RefCell::default(),
             memory: RefCell::default(),
+            open_files: RefCell::default(),
             held: Rc::default(),
         })
     }
@@ -65,6 +70,15 @@ impl Worker {
         let resolver = Resolver::new(settings.clone());
         resolvers.insert(settings.clone(), resolver.clone());
         resolver
+    }
+
+    /// Lends the files kept open by these settings.
+    pub(crate) fn with_open_files<R>(
+        &self,
+        settings: &disk::CacheSettings,
+        use_them: impl FnOnce(&mut disk::Cache) -> R,
+    ) -> R {
+        use_them(self.open_files.borrow_mut().entry((settings.most, settings.inactive)).or_default())
     }
 
     pub(crate) fn take_memory(&self) -> Memory {

@@ -25,6 +25,7 @@ mod faults;
 #[allow(dead_code, reason = "what nginx does is for the differential tests")]
 mod faults_table;
 mod file_bodies;
+mod file_cache;
 mod gzip;
 mod headers;
 mod heads;

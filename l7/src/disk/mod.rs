@@ -4,13 +4,16 @@
 //! for the first time. Bytes that are not are read elsewhere ([`read`]). `content` asks for what it
 //! serves, `links` walks a path that may hold no symbolic links.
 
+mod cache;
 mod links;
 mod read;
 
+pub(crate) use cache::{Cache, Settings as CacheSettings};
 pub(crate) use links::{Links, Which};
 pub(crate) use read::{Now, bring, now, read};
 
 use crate::exchange::Exchange;
+use fairlead_core::clock::tick;
 use fairlead_core::log::OsError;
 use rustix::fs::{Advice, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -41,7 +44,7 @@ pub(crate) struct About {
 /// An open file, for as long as somebody reads it.
 pub(crate) type Descriptor = Arc<OwnedFd>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Found {
     File(Descriptor, About),
     Folder,
@@ -76,8 +79,23 @@ const LEAST_AHEAD: u64 = 128 << 10;
 // Not blocking: opening a pipe would wait for its writer.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
-/// Opens what is at `path` for reading.
+/// Opens what is at `path` for reading, or has it open already.
 pub(crate) fn open(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
+    let settings = &exchange.location.files.cache;
+    // With links refused what is at a path depends on more than the path.
+    if settings.most == 0 || exchange.location.files.links.is_some() {
+        return open_now(exchange, path);
+    }
+    let now = tick();
+    if let Some(found) = exchange.worker.with_open_files(settings, |cache| cache.find(path, settings, now)) {
+        return found;
+    }
+    let found = open_now(exchange, path);
+    exchange.worker.with_open_files(settings, |cache| cache.keep(path, &found, settings, now));
+    found
+}
+
+fn open_now(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
     let file = open_by(exchange, path)?;
     let about = about_open(&file)?;
     Ok(match about.kind {
@@ -97,6 +115,14 @@ pub(crate) fn open(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
 pub(crate) fn look(exchange: &Exchange, path: &[u8]) -> Result<About, Failure> {
     if exchange.location.files.links.is_some() {
         return about_open(&open_by(exchange, path)?);
+    }
+    if exchange.location.files.cache.most > 0 {
+        let of = |kind| About { kind, length: 0, modified: 0, identity: (0, 0) };
+        return open(exchange, path).map(|found| match found {
+            Found::File(_, about) => about,
+            Found::Folder => of(Kind::Folder),
+            Found::Other => of(Kind::Other),
+        });
     }
     let stat = rustix::fs::stat(c_path(path, "stat()")?);
     stat.map(|stat| about(&stat)).map_err(|errno| Failure { errno, call: "stat()" })

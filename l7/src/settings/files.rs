@@ -2,7 +2,7 @@
 
 use crate::content::ListingSettings;
 use crate::directives::{ALL, IF_LOCATION, LOCATION};
-use crate::disk::{Links, Which};
+use crate::disk::{CacheSettings, Links, Which};
 use crate::plan::{Modified, Types};
 use crate::route::Kind;
 use crate::settings::LocationBlock;
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     /// `aio`: the disk is waited for elsewhere, whatever sends the bytes.
     pub aio: bool,
     pub read_ahead: u64,
+    pub cache: CacheSettings,
     pub listing: ListingSettings,
 }
 
@@ -151,6 +152,43 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         set: |files, given| given.flag(0).map(|on| files.log_not_found = on),
     },
     Row {
+        name: "open_file_cache",
+        contexts: ALL,
+        args: Args::between(1, 2, &[Value::Text], "off | max=N [inactive=time]"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Keeps so many files open on each worker thread, with what is known of them and of folders. What is not \
+              asked for during `inactive` (60s) makes room first. Not used with `disable_symlinks`.",
+        set: |files, given| cache(files, given),
+    },
+    Row {
+        name: "open_file_cache_valid",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Time], "time"),
+        repeat: Repeat::Once,
+        default: Some("60s"),
+        doc: "After this time a path is opened anew.",
+        set: |files, given| given.time(0).map(|time| files.cache.valid = time),
+    },
+    Row {
+        name: "open_file_cache_min_uses",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(1..=i64::MAX)], "number"),
+        repeat: Repeat::Once,
+        default: Some("1"),
+        doc: "How often a file is asked for before it is kept open.",
+        set: |files, given| given.int(0).map(|number| files.cache.min_uses = number.unsigned_abs()),
+    },
+    Row {
+        name: "open_file_cache_errors",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Whether it is kept as well that a path leads nowhere.",
+        set: |files, given| given.flag(0).map(|on| files.cache.errors = on),
+    },
+    Row {
         name: "sendfile",
         contexts: ALL.or(IF_LOCATION),
         args: Args::exactly(&[Value::Flag], "on | off"),
@@ -260,6 +298,26 @@ fn folder(given: &Given<'_>) -> Result<Template<Variable>, Diagnostic> {
         *last = short.into();
     }
     Ok(path)
+}
+
+fn cache(files: &mut Settings, given: &Given<'_>) -> Result<(), Diagnostic> {
+    let (mut most, mut inactive) = (None, std::time::Duration::from_secs(60));
+    for (index, word) in given.words().iter().enumerate() {
+        let text = &*word.text;
+        let wrong = || given.error(index, format!("invalid \"open_file_cache\" parameter \"{text}\""));
+        if text == "off" {
+            most = Some(0);
+        } else if let Some(number) = text.strip_prefix("max=") {
+            most = Some(number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?);
+        } else if let Some(time) = text.strip_prefix("inactive=") {
+            inactive = fairlead_conf::value::parse_time(time).ok_or_else(wrong)?;
+        } else {
+            return Err(wrong());
+        }
+    }
+    let most = most.ok_or_else(|| given.error(0, "\"open_file_cache\" must have the \"max\" parameter"))?;
+    (files.cache.most, files.cache.inactive) = (most, inactive);
+    Ok(())
 }
 
 fn links(given: &Given<'_>) -> Result<Option<Links>, Diagnostic> {
