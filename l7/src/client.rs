@@ -113,6 +113,12 @@ impl Client {
         std::mem::replace(&mut self.muted, muted)
     }
 
+    /// It takes nothing any more.
+    pub fn give_up(&mut self) {
+        self.muted = true;
+        (self.pending, self.at, self.throttle) = (Vec::new(), 0, None);
+    }
+
     pub fn is_muted(&self) -> bool {
         self.muted
     }

@@ -105,6 +105,7 @@ fn inherited<S: Scope>(level: Level<S>) -> Level<S> {
         .with(resolver::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().resolver))
         .with(log::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().error_logs))
         .with(proxy::settings::DIRECTIVES, |scope| Arc::make_mut(&mut scope.inherited().proxy))
+        .with(proxy::settings::STORE, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::BUFFERS, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::CONNECT, |scope| Arc::make_mut(&mut scope.inherited().proxy))
         .with(proxy::settings::ANSWERS, |scope| Arc::make_mut(&mut scope.inherited().proxy))
@@ -158,6 +159,7 @@ pub fn pages() -> Vec<Page> {
         pages_of(MATCH_HTTP_DIRECTIVES, "http health checks"),
         pages_of(proxy::settings::PASS, "http proxy"),
         pages_of(proxy::settings::DIRECTIVES, "http proxy"),
+        pages_of(proxy::settings::STORE, "http proxy"),
         pages_of(proxy::settings::BUFFERS, "http proxy"),
         pages_of(proxy::settings::CONNECT, "http proxy"),
         pages_of(proxy::settings::ANSWERS, "http proxy"),

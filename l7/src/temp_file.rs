@@ -9,12 +9,13 @@
 
 use fairlead_core::clock::tick;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 /// Where temporary files are made: `client_body_temp_path`, `proxy_temp_path`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,15 @@ pub(crate) enum Name {
     Request,
     /// Nobody here takes it away.
     Kept,
+}
+
+/// Where a file goes for good, and as what.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub path: PathBuf,
+    /// Its permissions; folders that are made for it may be entered by who may read them.
+    pub access: u32,
+    pub modified: Option<SystemTime>,
 }
 
 /// A call that failed, in nginx's words: `open() "/path" failed (13: Permission denied)`.
@@ -180,6 +190,19 @@ impl TempFile {
         Ok(bytes)
     }
 
+    /// Moves it to its place, in one step for who looks there; an empty one if nothing was appended.
+    pub async fn into_place(self, place: Place) -> Result<(), Failed> {
+        let job = tokio::task::spawn_blocking(move || {
+            let made = match self.made {
+                Some(made) => made,
+                None => Arc::new(Made::new(self.folder.make(self.name)?)),
+            };
+            made.move_to(&place)
+        });
+        // Who has no runtime any more stores nothing.
+        job.await.unwrap_or(Ok(()))
+    }
+
     /// The file itself, once something is in it.
     pub fn made(&self) -> Option<&Arc<Made>> {
         self.made.as_ref()
@@ -195,6 +218,45 @@ impl Made {
         let failed = |error| Failed { call: "pwrite()", path: self.path.clone(), error };
         let file = self.file().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
         file.write_all_at(bytes, at).map_err(failed)
+    }
+
+    fn move_to(&self, place: &Place) -> Result<(), Failed> {
+        let failed = |call, path: &Path, error| Failed { call, path: path.into(), error };
+        if let Some(file) = self.file() {
+            let mode = Permissions::from_mode(place.access);
+            file.set_permissions(mode).map_err(|error| failed("fchmod()", &self.path, error))?;
+            if let Some(modified) = place.modified {
+                file.set_modified(modified).map_err(|error| failed("futimes()", &self.path, error))?;
+            }
+        }
+        if let Some(folder) = place.path.parent() {
+            // Who may read a folder may go into it.
+            let mode = place.access | (place.access & 0o444) >> 2;
+            let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+            made.map_err(|error| failed("mkdir()", folder, error))?;
+        }
+        match fs::rename(&self.path, &place.path) {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => self.copy_to(place),
+            moved => moved.map_err(|error| failed("rename()", &self.path, error)),
+        }
+    }
+
+    /// To another disk: first beside its place, then into it.
+    fn copy_to(&self, place: &Place) -> Result<(), Failed> {
+        let mut name = place.path.as_os_str().to_owned();
+        name.push(format!(".{:010}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let beside = PathBuf::from(name);
+        let copied = fs::copy(&self.path, &beside).and_then(|_| {
+            if let Some(modified) = place.modified {
+                OpenOptions::new().write(true).open(&beside)?.set_modified(modified)?;
+            }
+            fs::rename(&beside, &place.path)
+        });
+        copied.map_err(|error| {
+            // What is half a copy is nobody's.
+            let _ = fs::remove_file(&beside);
+            Failed { call: "rename()", path: place.path.clone(), error }
+        })
     }
 
     /// So many bytes of it, from `at` on.

@@ -66,6 +66,7 @@ mod sticky;
 mod sticky_attributes;
 mod sticky_sessions;
 mod sticky_signed;
+mod store;
 mod sub_filter;
 mod symlinks;
 mod trailers;

@@ -9,6 +9,7 @@ use crate::filter;
 use crate::h1::{Framing, Response, Version};
 use crate::proxy::pool::PeerConnection;
 use crate::proxy::pump::{Pump, PumpError};
+use crate::proxy::store::Store;
 use crate::proxy::trailers::Trailers;
 use crate::proxy::transfer::{Cut, Transfer};
 use crate::proxy::{Proxy, accel, instead, response};
@@ -89,7 +90,7 @@ impl<'a> Attempt<'a> {
             head,
             reused: false,
             doing: CONNECTING,
-            watching: !proxy.ignore_client_abort,
+            watching: !proxy.ignore_client_abort && proxy.store.is_none(),
             interim: 0,
             filled: false,
             hints: 0,
@@ -377,6 +378,7 @@ impl<'a> Attempt<'a> {
         }
         let mut transfer = Transfer::new(framing, to_client, chain);
         transfer.limit = self.limit(exchange);
+        transfer.store = Store::begin(exchange, self.proxy);
         transfer.last = respond::last_push(exchange, to_client.keep);
         transfer.is_at_hand = self.filled && exchange.server.root.tcp_nodelay;
         transfer.trailers = Trailers::new(self.proxy);

@@ -17,6 +17,7 @@ mod run;
 pub(crate) mod settings;
 mod spool;
 mod sticky;
+mod store;
 mod target;
 mod trailers;
 mod transfer;
@@ -29,6 +30,7 @@ pub(crate) use pool::Pool;
 pub(crate) use request::BodyFraming;
 pub(crate) use run::{body_failed, run};
 pub use sticky::{Bound, Sticky};
+pub use store::StoreTo;
 
 use crate::route::Pattern;
 use crate::temp_file::TempFolder;
@@ -96,6 +98,8 @@ pub struct Proxy {
     pub temp_file_write_size: usize,
     pub temp_path: Arc<TempFolder>,
     pub limit_rate: Bytes,
+    pub store: Option<StoreTo>,
+    pub store_access: u32,
     pub intercept_errors: bool,
     pub ignored: Ignored,
     pub next: NextUpstream,

@@ -248,7 +248,15 @@ impl Run<'_> {
         if !Box::pin(transfer.begin(client, exchange)).await {
             return Ok(Answered::Ended(Ended::Broken));
         }
-        let passed = transfer.run(client, &mut peer, exchange, attempt).await;
+        let mut passed = transfer.run(client, &mut peer, exchange, attempt).await;
+        let lost = matches!(passed, Err(Cut::ClientGone | Cut::ClientTimedOut)) && transfer.give_up_client(client);
+        if lost {
+            let stored = transfer.run(client, &mut peer, exchange, attempt).await;
+            passed = stored.and(Err(Cut::ClientGone));
+        }
+        if let Some(store) = transfer.store.take().filter(|_| transfer.is_read() && (lost || passed.is_ok())) {
+            Box::pin(store.finish(exchange)).await;
+        }
         peer.long = transfer.is_long();
         self.learn(exchange, &lease.peer, false);
         record(exchange, |record| {

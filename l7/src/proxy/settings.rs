@@ -8,6 +8,7 @@ mod cookies;
 mod pass;
 mod redirect;
 mod rows;
+mod store;
 
 pub(crate) use answers::DIRECTIVES as ANSWERS;
 pub(crate) use buffers::DIRECTIVES as BUFFERS;
@@ -17,8 +18,9 @@ pub(crate) use cookies::DIRECTIVES as COOKIES;
 pub(crate) use pass::{HealthCheck, PASS, PassTo, Url};
 pub(crate) use redirect::Rule;
 pub(crate) use rows::DIRECTIVES;
+pub(crate) use store::DIRECTIVES as STORE;
 
-use crate::proxy::{CookieFlags, Ignored, Redirect};
+use crate::proxy::{CookieFlags, Ignored, Redirect, StoreTo};
 use crate::temp_file::TempFolder;
 use crate::throttle::Bytes;
 use crate::variables::Variable;
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
     pub temp_file_write_size: usize,
     pub temp_path: Arc<TempFolder>,
     pub limit_rate: Bytes,
+    pub store: Option<StoreTo>,
+    pub store_access: u32,
     pub intercept_errors: bool,
     pub ignored: Ignored,
     pub next: Next,

@@ -1,7 +1,7 @@
 //! A file that is written while other things go on: what is given to it waits in memory until there is
 //! enough for a write, and one write is under way at a time.
 
-use crate::temp_file::{Failed, Made, TempFile};
+use crate::temp_file::{Failed, Made, Place, TempFile};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -72,6 +72,14 @@ impl Spool {
     /// The file, as far as it is `written`.
     pub fn made(&self) -> Option<&Arc<Made>> {
         self.made.as_ref()
+    }
+
+    /// What was written goes to its place for good.
+    pub async fn into_place(self, place: Place) -> Result<(), Failed> {
+        match self.file {
+            Some(file) => file.into_place(place).await,
+            None => Ok(()),
+        }
     }
 
     /// All of it was read: what comes next goes to a new file. Not to the beginning of this one, whose pages

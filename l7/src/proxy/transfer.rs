@@ -10,6 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::buffered::Buffered;
 use crate::proxy::pool::PeerConnection;
+use crate::proxy::store::Store;
 use crate::proxy::trailers::Trailers;
 use crate::throttle::Throttle;
 use fairlead_core::net::{Conduit, Push};
@@ -61,6 +62,8 @@ pub(super) struct Transfer {
     pub corked: bool,
     /// What came behind a body in chunks.
     pub trailers: Trailers,
+    /// `proxy_store`
+    pub store: Option<Box<Store>>,
 }
 
 /// Where the rest of a body comes from.
@@ -118,6 +121,7 @@ impl Transfer {
             is_at_hand: false,
             corked: false,
             trailers: Trailers::default(),
+            store: None,
         }
     }
 
@@ -187,6 +191,9 @@ impl Transfer {
             self.surplus = Some(surplus);
         }
         let body = bytes.get(..len).unwrap_or_default();
+        if let Some(store) = &mut self.store {
+            store.push(body);
+        }
         if self.buffered.as_mut().is_some_and(|buffered| buffered.take(body)) {
             return Ok(extra);
         }
@@ -309,6 +316,16 @@ impl Transfer {
         .await
     }
 
+    /// The client is gone, but what is stored goes on: nobody hears the rest.
+    pub fn give_up_client(&mut self, client: &mut Client) -> bool {
+        let stores = self.store.is_some() && !self.is_read();
+        if stores {
+            client.give_up();
+            (self.buffered, self.chain, self.conduit) = (None, None, Conduit::default());
+        }
+        stores
+    }
+
     /// All has gone out of here.
     pub fn is_out(&self, client: &Client) -> bool {
         self.is_done() && client.is_flushed() && !self.conduit.is_stuck()
@@ -345,7 +362,7 @@ impl Transfer {
             if self.is_done() {
                 return Ok(Poll::Ready(true));
             }
-            if client.is_muted() && self.received > MOST_UNHEARD {
+            if client.is_muted() && self.received > MOST_UNHEARD && self.store.is_none() {
                 return Ok(Poll::Ready(false));
             }
             if self.filter(cx, client, exchange)? {
@@ -435,6 +452,9 @@ impl Transfer {
         peer: &mut PeerConnection,
         (exchange, most): (&Exchange, usize),
     ) -> Poll<Result<bool, Cut>> {
+        if let Some(store) = &mut self.store {
+            ready!(store.poll(cx, exchange, false));
+        }
         let most = match &mut self.limit {
             Some(limit) => ready!(limit.poll_allowance(cx, self.received)).min(most),
             None => most,

@@ -22,7 +22,13 @@ impl Transfer {
 
     /// How much may go on without being looked at.
     pub(super) fn stretch(&self, client: &Client) -> Option<usize> {
-        if self.copies || client.is_muted() || client.is_lent() || client.throttle.is_some() || self.limit.is_some() {
+        if self.copies
+            || client.is_muted()
+            || client.is_lent()
+            || client.throttle.is_some()
+            || self.limit.is_some()
+            || self.store.is_some()
+        {
             return None;
         }
         match self.from_peer {

@@ -118,6 +118,11 @@ impl Setup {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// The program's folder, `{dir}`.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub fn is_nginx(&self) -> bool {
         self.program.file_name().is_some_and(|name| name == "nginx")
     }

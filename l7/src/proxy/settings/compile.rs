@@ -54,6 +54,8 @@ pub(crate) fn compile(
         temp_file_write_size: settings.temp_file_write_size,
         temp_path: settings.temp_path.clone(),
         limit_rate: settings.limit_rate.clone(),
+        store: settings.store.clone(),
+        store_access: settings.store_access,
         intercept_errors: settings.intercept_errors,
         ignored: settings.ignored,
         next: NextUpstream {
