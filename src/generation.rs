@@ -88,6 +88,7 @@ impl Generation {
     /// Some connections to peers are to start from addresses that are not ours.
     pub fn wants_transparent(&self) -> bool {
         self.stream.as_ref().is_some_and(|plan| plan.wants_transparent())
+            || self.http.as_ref().is_some_and(|plan| plan.transparent)
     }
 
     /// What to bind, of both planes.

@@ -56,6 +56,8 @@ pub struct Plan {
     pub(crate) wanted: Wanted,
     pub(crate) conn_zones: Vec<phase::ConnZone>,
     pub(crate) req_zones: Vec<phase::ReqZone>,
+    /// Some `proxy_bind` is `transparent`: its addresses need not be ours.
+    pub transparent: bool,
     temp_folders: Vec<Arc<TempFolder>>,
     pub(crate) charsets: filter::Charsets,
 }

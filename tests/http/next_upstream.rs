@@ -100,3 +100,18 @@ fn when_every_peer_fails_the_client_learns_how() {
     proxy.wait_for_error("no live upstreams while connecting to upstream");
     proxy.wait_for_error("Connection refused) while connecting to upstream");
 }
+
+#[test]
+fn no_peer_is_asked_after_its_time() {
+    let silent = fairlead_harness::TcpPeer::start(|stream| {
+        let _ = std::io::Read::read(&mut &stream, &mut [0; 4096]);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+    });
+    let good = HttpPeer::named("good");
+    for (time, status) in [("50ms", 504), ("30s", 200)] {
+        let location = format!("proxy_read_timeout 200ms; proxy_next_upstream_timeout {time};");
+        let proxy = group(silent.address(), &good, &location);
+        let statuses = statuses(&proxy, 2);
+        assert!(statuses.contains(&status) && (status == 200) == !statuses.contains(&504), "{time}: {statuses:?}");
+    }
+}

@@ -19,7 +19,7 @@ use fairlead_conf::{Block, Cx, Diagnostic, Piece, Template, Word};
 use fairlead_core::log::{AccessLog, Destination, ErrorLog, ErrorLogs, Escape, FileCaching, Format};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver::{self, ResolverSettings};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 pub(super) fn build(
@@ -53,6 +53,7 @@ pub(super) fn build(
         formats: formats(&shared.formats, build.cx),
         shared: Shared::default(),
         server_name: RefCell::default(),
+        transparent: Cell::new(false),
     };
     let mut listening = Listening::default();
     for server in &servers {
@@ -61,7 +62,7 @@ pub(super) fn build(
     }
     let (listeners, virtual_servers) = listening.finish();
     let temp_folders = planner.shared.temp_folders.take();
-    let Planner { groups, conn_zones, req_zones, charsets, .. } = planner;
+    let Planner { groups, conn_zones, req_zones, charsets, transparent, .. } = planner;
     let groups = groups.into_inner();
     Pattern::forget_known();
     if build.cx.has_errors() {
@@ -79,6 +80,7 @@ pub(super) fn build(
         customs: Customs::new(blocks, givers.sets(), build.cx.defined.take()),
         conn_zones,
         req_zones,
+        transparent: transparent.get(),
         temp_folders,
         charsets,
     }))
@@ -90,6 +92,8 @@ pub(crate) struct Planner<'a> {
     pub(super) groups: RefCell<Groups<'a>>,
     pub conn_zones: Vec<ConnZone>,
     pub req_zones: Vec<ReqZone>,
+    /// Of the plan.
+    pub transparent: Cell<bool>,
     pub charsets: Charsets,
     formats: AHashMap<Box<str>, (Escape, Arc<Template<Variable>>)>,
     pub shared: Shared,

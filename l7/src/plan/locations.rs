@@ -126,6 +126,7 @@ fn proxy(block: &LocationBlock, pass: &PassTo, planner: &Planner<'_>) -> Option<
     planner.temp_folder(&block.inherited.proxy.temp_path);
     let compiled = proxy::compile(&block.inherited.proxy, target, url, place);
     let proxy = compiled.map_err(|diagnostic| planner.report(diagnostic)).ok()?;
+    planner.transparent.set(planner.transparent.get() || proxy.bind.as_ref().is_some_and(|bind| bind.transparent));
     for check in &block.checks {
         match proxy.target {
             Target::Group(index) => {

@@ -11,6 +11,8 @@ use fairlead_core::log::Level;
 const CARRIED: [&[u8]; 6] =
     [b"content-type", b"content-disposition", b"set-cookie", b"cache-control", b"expires", b"accept-ranges"];
 
+const DOING: &str = "while reading response header from upstream";
+
 /// What becomes of the request in place of the answer in `head`, whose parsed form is the exchange's.
 pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Option<Ended> {
     let status = exchange.response.status;
@@ -32,14 +34,19 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
     }
     exchange.carried = carried;
     if to.first() == Some(&b'@') {
-        return Some(Ended::Elsewhere(to));
+        let known = std::str::from_utf8(&to).is_ok_and(|name| exchange.server.named.contains_key(name));
+        if known {
+            return Some(Ended::Elsewhere(to));
+        }
+        let name = to.escape_ascii();
+        exchange.log(Level::Error, format_args!("could not find named location \"{name}\" {DOING}"));
+        return Some(Ended::Reply(exchange.refuse(500)));
     }
     match safe_uri(&to) {
         Some(to) => Some(Ended::Elsewhere(to)),
         None => {
             let to = to.escape_ascii();
-            let doing = "while reading response header from upstream";
-            exchange.log(Level::Error, format_args!("unsafe URI \"{to}\" was detected {doing}"));
+            exchange.log(Level::Error, format_args!("unsafe URI \"{to}\" was detected {DOING}"));
             Some(Ended::Reply(error_page(404, exchange.location.server_tokens)))
         }
     }

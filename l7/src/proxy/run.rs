@@ -77,6 +77,10 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
         started: tick(),
     };
     let first = exchange.attempts.len();
+    if !proxy.bind_dynamic {
+        // As nginx: before any peer is picked.
+        run.origin(exchange);
+    }
     let ended = run.tries(client, exchange, &initial).await;
     if matches!(ended, Ended::Reply(_) | Ended::Elsewhere(_)) {
         // As nginx: whatever the client gets instead, it learns where it was sent.
