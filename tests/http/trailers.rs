@@ -21,7 +21,8 @@ fn a_client_gets_the_trailers_of_a_peer_where_it_may() {
                 .to_vec(),
         )
     });
-    let proxy = fairlead().set("peer", peer.address()).http(
+    // One thread: its lines are in the order of the requests.
+    let proxy = fairlead().workers(1).set("peer", peer.address()).http(
         "log_format trailers '$upstream_trailer_x_sum $sent_trailer_x_sum $sent_trailer_x_hidden';
         server { listen 127.0.0.1:{port}; access_log {dir}/access.log trailers; proxy_hide_header X-Hidden;
             location / { proxy_pass http://{peer}; proxy_pass_trailers on; }

@@ -11,7 +11,8 @@ fn cookie(answer: &fairlead_harness::Response) -> String {
 
 #[test]
 fn a_client_keeps_the_identifier_it_was_given() {
-    let proxy = fairlead().http(
+    // One thread: its lines are in the order of the requests.
+    let proxy = fairlead().workers(1).http(
         "log_format uids '$uid_got $uid_set'; userid on;
         server { listen 127.0.0.1:{port}; access_log {dir}/access.log uids; location / { return 200 text; } location /log/ { userid log; return 200 text; } }",
     );
