@@ -153,6 +153,8 @@ const ROWS: &[(Where, &str)] = &[
     (Server, "worker_processes 1;"),
     (Server, "upstream x { }"),
     (Server, "log_format x y;"),
+    (Server, "proxy_busy_buffers_size x;"),
+    (Server, "proxy_busy_buffers_size 8k;"),
     (Server, "max_ranges x;"),
     (Server, "etag x;"),
     (Server, "return;"),

@@ -168,6 +168,8 @@ impl Run<'_> {
                 exchange.log(Level::Error, message);
             }
             drop(lease);
+            // Time may have run out meanwhile; an answer that was given up for the next peer is gone.
+            let may_retry = may_retry && (matches!(failure, Failure::Status(_)) || self.may_go_on());
             if !may_retry || !self.wants_next(exchange, failure, &attempt) {
                 let status = match failure {
                     Failure::Timeout => 504,
