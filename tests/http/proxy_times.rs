@@ -131,3 +131,23 @@ fn options_reach_the_socket_to_the_peer() {
     // The kernel counts twice what is asked for.
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 131072 65536\n", "{output:?}");
 }
+
+#[test]
+fn a_peer_may_be_told_what_body_comes() {
+    let peer = HttpPeer::start(|_| Answer::ok("x"));
+    let proxy = fairlead().set("peer", peer.address()).http(
+        "server { listen 127.0.0.1:{port}; location / { proxy_pass http://{peer}; proxy_http_version 1.1;
+            proxy_request_buffering off; proxy_set_header X-Length $proxy_internal_body_length;
+            proxy_set_header X-Chunked $proxy_internal_chunked; } }",
+    );
+    let mut client = Client::connect(proxy.address());
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    eventually("the peer is asked before the end has come", || peer.connections() == 1);
+    client.send("0\r\n\r\n");
+    assert_eq!(client.response().status(), 200);
+    let got = peer.last();
+    assert_eq!((got.header("x-length"), got.header("x-chunked")), (None, Some("chunked")));
+    client.request("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    let got = peer.last();
+    assert_eq!((got.header("x-length"), got.header("x-chunked")), (Some("5"), None));
+}

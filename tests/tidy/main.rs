@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 mod code;
+mod http_table;
 mod stream_table;
 
 use std::fs;
