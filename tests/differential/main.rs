@@ -20,6 +20,7 @@ mod limits;
 mod pair;
 mod peer;
 mod proxy;
+mod proxy_ranges;
 mod proxy_rows;
 mod proxy_uris;
 mod recorder;

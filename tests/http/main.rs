@@ -45,6 +45,7 @@ mod peer_answers;
 mod proxy_cookies;
 mod proxy_pass;
 mod proxy_peers;
+mod proxy_ranges;
 mod proxy_sockets;
 mod proxy_times;
 mod ranges;

@@ -7,7 +7,7 @@ use crate::reply::Reply;
 
 /// What a file is compared by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Validators<'a> {
+pub(crate) struct Validators<'a> {
     /// Seconds since 1970.
     pub modified: Option<u64>,
     /// With its quotes; `None` when `etag off`.

@@ -5,7 +5,7 @@ use crate::h1::Request;
 
 /// What of a file to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Whole,
     /// Each from the first byte up to, not including, the second.
     Ranges(Vec<(u64, u64)>),
@@ -14,7 +14,7 @@ pub(super) enum Part {
 }
 
 /// Judges `Range` and `If-Range` for a file of `length` bytes; `most` is `max_ranges`.
-pub(super) fn part(request: &Request, file: Validators<'_>, length: u64, most: Option<u64>) -> Part {
+pub(crate) fn part(request: &Request, file: Validators<'_>, length: u64, most: Option<u64>) -> Part {
     let Some(range) = request.header(b"range") else { return Part::Whole };
     let Some(unit) = range.get(..6).filter(|unit| unit.eq_ignore_ascii_case(b"bytes=")) else { return Part::Whole };
     if most == Some(0) || !request.header(b"if-range").is_none_or(|validator| is_current(validator, file)) {

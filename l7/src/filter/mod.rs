@@ -23,6 +23,7 @@ mod head;
 mod headers;
 mod mime;
 mod multipart;
+mod peer_range;
 mod recode;
 mod send;
 mod slice;
@@ -36,6 +37,7 @@ pub(crate) use coding::Coding;
 use gzip::Stored;
 pub(crate) use head::push_vary;
 pub(crate) use multipart::Parts;
+pub(crate) use peer_range::{arrange as arrange_range, forget as forget_ranges};
 pub(crate) use send::{begin, complete, send};
 pub(crate) use slice::{
     OutOfRange, Slices, arrange as arrange_slices, enter as enter_slices, push_range as push_slice_range,

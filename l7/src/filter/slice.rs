@@ -136,7 +136,7 @@ fn become_whole(exchange: &mut Exchange, whole: u64) {
     head::remove(head, b"Accept-Ranges");
 }
 
-fn set_status(head: &mut Vec<u8>, status: u16) {
+pub(super) fn set_status(head: &mut Vec<u8>, status: u16) {
     let end = memchr::memchr(b'\n', head).map_or(0, |at| at + 1);
     let mut line = Vec::new();
     push_status_line(status, &mut line);

@@ -358,11 +358,22 @@ impl<'a> Attempt<'a> {
             return Ok(Started::Instead(Ended::Broken));
         }
         let muted = client.is_muted();
+        let ranges = self.proxy.force_ranges && !muted && exchange.slices.get_mut().is_none();
+        if self.proxy.force_ranges {
+            filter::forget_ranges(exchange);
+        }
         let chain = if muted { None } else { filter::apply(exchange, false, &mut to_client.keep) };
-        let chain = match filter::arrange_slices(exchange, chain) {
+        let arranged = match ranges {
+            true => filter::arrange_range(exchange, chain),
+            false => filter::arrange_slices(exchange, chain),
+        };
+        let chain = match arranged {
             Ok(chain) => chain,
             Err(filter::OutOfRange(whole)) => {
                 let mut reply = exchange.refuse(416);
+                if ranges {
+                    reply.headers = response::fields_without_body(exchange, self.proxy, head);
+                }
                 reply.headers.push(("Content-Range".into(), format!("bytes */{whole}").into_bytes()));
                 return Ok(Started::Instead(Ended::Reply(reply)));
             }

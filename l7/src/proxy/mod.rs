@@ -87,6 +87,8 @@ pub struct Proxy {
     /// `proxy_allow_upstream`: each must be true of a peer before it is asked.
     pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
+    /// `proxy_force_ranges`
+    pub force_ranges: bool,
     /// Longest response head: `proxy_buffer_size`.
     pub buffer_size: usize,
     /// `proxy_buffering`: what a slow client does not take waits here and not at the peer.

@@ -10,6 +10,7 @@ use crate::respond::{
     carried_type, push_carried, push_challenges, push_connection, push_date, push_field, push_number, push_server,
     push_status_line,
 };
+use std::borrow::Cow;
 
 /// Appends the head of `exchange.response`, parsed from `bytes`. `cookie` is a whole `Set-Cookie` line.
 pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_client: &ToClient, out: &mut Vec<u8>) {
@@ -66,6 +67,25 @@ pub(super) fn push_head(exchange: &Exchange, proxy: &Proxy, bytes: &[u8], to_cli
     push_peer_fields(exchange, proxy, bytes, (location, out));
     out.extend_from_slice(b"\r\n");
 }
+
+/// The peer's own fields for a refusal of ours in place of its answer: without what they say of its body.
+pub(super) fn fields_without_body(
+    exchange: &Exchange,
+    proxy: &Proxy,
+    bytes: &[u8],
+) -> Vec<(Cow<'static, str>, Vec<u8>)> {
+    let mut lines = Vec::new();
+    push_peer_fields(exchange, proxy, bytes, (None, &mut lines));
+    let fields = lines.split(|&byte| byte == b'\n').filter_map(|line| {
+        let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+        let name =
+            std::str::from_utf8(name).ok().filter(|name| !OF_BODY.iter().any(|of| name.eq_ignore_ascii_case(of)))?;
+        Some((name.to_owned().into(), value.get(1..)?.trim_ascii().to_vec()))
+    });
+    fields.collect()
+}
+
+const OF_BODY: [&str; 5] = ["etag", "last-modified", "accept-ranges", "content-range", "content-encoding"];
 
 fn push_sticky(exchange: &Exchange, out: &mut Vec<u8>) {
     let (start, last) = (out.len(), exchange.attempts.len().saturating_sub(1));

@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     /// `proxy_allow_upstream`.
     pub allow: Arc<Vec<Template<Variable>>>,
     pub ignore_client_abort: bool,
+    pub force_ranges: bool,
     pub buffer_size: usize,
     pub buffering: bool,
     pub buffers: usize,

@@ -47,6 +47,7 @@ pub(crate) fn compile(
         origin: settings.origin,
         allow: settings.allow.clone(),
         ignore_client_abort: settings.ignore_client_abort,
+        force_ranges: settings.force_ranges,
         buffer_size: settings.buffer_size,
         buffering: settings.buffering,
         buffers: settings.buffers,

@@ -195,6 +195,16 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         set: |proxy, given| given.flag(0).map(|on| proxy.ignore_client_abort = on),
     },
     Row {
+        name: "proxy_force_ranges",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Flag], "on | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Cuts the byte range that a client asks for out of a peer's whole answer, whatever the peer says in \
+              `Accept-Ranges`. Who asks for several ranges gets the whole, as from nginx.",
+        set: |proxy, given| given.flag(0).map(|on| proxy.force_ranges = on),
+    },
+    Row {
         name: "proxy_request_buffering",
         contexts: ALL,
         args: Args::exactly(&[Value::Flag], "on | off"),
