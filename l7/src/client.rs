@@ -15,9 +15,8 @@ pub(crate) struct Client {
     pub stream: Stream,
     pub deadline: Deadline,
     pub ticket: Ticket,
-    /// Bytes the socket did not take yet, from `at` on.
-    pending: Vec<u8>,
-    at: usize,
+    /// What the socket did not take yet: an idle connection has none of it.
+    pending: Option<Box<Pending>>,
     /// Bytes handed to the socket so far.
     pub sent: u64,
     /// It took nothing of an answer for too long.
@@ -31,6 +30,13 @@ pub(crate) struct Client {
     through: Option<Box<Through>>,
     /// Nobody is at the other end, and nobody is waited for.
     alone: bool,
+}
+
+/// Bytes on their way, from `at` on.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    at: usize,
 }
 
 struct Through {
@@ -61,8 +67,7 @@ impl Client {
             stream,
             deadline: Deadline::default(),
             ticket,
-            pending: Vec::new(),
-            at: 0,
+            pending: None,
             sent: 0,
             timed_out: false,
             muted: false,
@@ -175,8 +180,9 @@ impl Client {
     }
 
     fn keep(&mut self, parts: [&[u8]; 4], mut written: usize) {
+        let pending = self.pending.get_or_insert_default();
         for part in parts {
-            self.pending.extend_from_slice(part.get(written..).unwrap_or_default());
+            pending.bytes.extend_from_slice(part.get(written..).unwrap_or_default());
             written = written.saturating_sub(part.len());
         }
     }
@@ -203,7 +209,7 @@ impl Client {
     }
 
     pub fn is_flushed(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_none()
     }
 
     /// It waits for its rate, and not for the client.
@@ -213,7 +219,8 @@ impl Client {
 
     /// Ready when nothing waits any more.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.pending.get(self.at..).filter(|rest| !rest.is_empty()) {
+        let Some(pending) = &mut self.pending else { return Poll::Ready(Ok(())) };
+        while let Some(rest) = pending.bytes.get(pending.at..).filter(|rest| !rest.is_empty()) {
             let most = match &mut self.throttle {
                 Some(throttle) => ready!(throttle.poll_allowance(cx, self.sent)),
                 None => rest.len(),
@@ -222,15 +229,13 @@ impl Client {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.at += written;
+            pending.at += written;
             if let Some(throttle) = &mut self.throttle {
                 throttle.sent(self.sent, written as u64);
             }
             self.sent += written as u64;
         }
-        // An idle connection owns no buffer.
-        self.pending = Vec::new();
-        self.at = 0;
+        self.pending = None;
         Poll::Ready(Ok(()))
     }
 }

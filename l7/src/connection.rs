@@ -57,8 +57,11 @@ struct Session {
     current: Rc<Current<Worker>>,
     requests: u64,
     /// What came behind a PROXY header, or with the connection.
-    early: Option<Box<[u8]>>,
+    early: Option<Box<Early>>,
 }
+
+/// Behind one pointer, since most of the time there is none.
+struct Early(Vec<u8>);
 
 /// A keepalive shorter than this is not stretched by waiting warm first.
 const SHORTEST_WARM: Duration = Duration::from_secs(5);
@@ -83,7 +86,7 @@ impl Session {
         let local = arrival.local.take().or_else(|| local_address(&self.client, &self.key))?;
         let servers = worker.plan.servers(&self.key, &local)?.clone();
         let (connection, early) = open(&mut self.client, arrival, local, &servers).await?;
-        self.early = (!early.is_empty()).then(|| early.into_boxed_slice());
+        self.early = (!early.is_empty()).then(|| Box::new(Early(early)));
         Some(Place { current: self.current.clone(), worker, servers, connection })
     }
 
@@ -107,10 +110,10 @@ impl Session {
     }
 
     /// What a new connection has sent by now: most bring their request along.
-    fn first_bytes(&self) -> Option<Box<[u8]>> {
+    fn first_bytes(&self) -> Option<Box<Early>> {
         let Client { stream, ticket, .. } = &self.client;
         ticket.scratch().with_read(|buffer| match stream.try_read(buffer) {
-            Ok(read @ 1..) => buffer.get(..read).map(Box::from),
+            Ok(read @ 1..) => buffer.get(..read).map(|bytes| Box::new(Early(bytes.to_vec()))),
             // Nothing yet, its end or a fault, which the wait for its request finds out.
             _ => None,
         })
@@ -242,9 +245,9 @@ enum NoHead {
 
 impl Place {
     /// A run of requests: from the first byte until the client has nothing more to say.
-    async fn talk(&self, client: &mut Client, requests: &mut u64, early: Option<Box<[u8]>>) -> Talked {
+    async fn talk(&self, client: &mut Client, requests: &mut u64, early: Option<Box<Early>>) -> Talked {
         let mut memory = self.worker.take_memory();
-        memory.request.buffer.extend_from_slice(early.as_deref().unwrap_or_default());
+        memory.request.buffer.extend_from_slice(early.as_deref().map_or(&[][..], |early| &early.0));
         loop {
             *requests += 1;
             let mut exchange =

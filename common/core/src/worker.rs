@@ -76,12 +76,16 @@ const MOST_WARM: usize = 64;
 /// How long a connection that was just busy keeps its memory, at most.
 const WARM: Duration = Duration::from_millis(250);
 
+/// Behind one pointer, since most connections have none.
+#[derive(Default)]
+struct Places(Vec<Held>);
+
 /// One counted connection; dropping it frees its place.
 pub struct Ticket {
     place: usize,
     context: Rc<Context>,
     /// What listeners that passed the connection on have counted it in.
-    held: Box<[Held]>,
+    held: Option<Box<Places>>,
 }
 
 impl Context {
@@ -108,7 +112,7 @@ impl Context {
             places.push(Place::default());
             places.len() - 1
         });
-        Some(Ticket { place, context: self.clone(), held: Box::default() })
+        Some(Ticket { place, context: self.clone(), held: None })
     }
 }
 
@@ -165,8 +169,7 @@ impl Ticket {
     /// Takes places in limit zones along: they are given back with the connection's own.
     pub fn hold(&mut self, places: Vec<Held>) {
         if !places.is_empty() {
-            let before = std::mem::take(&mut self.held).into_vec();
-            self.held = before.into_iter().chain(places).collect();
+            self.held.get_or_insert_default().0.extend(places);
         }
     }
 

@@ -34,7 +34,7 @@ pub trait Plane: Sized + 'static {
 
 /// Where the value of a variable comes from.
 pub enum Source<V> {
-    Map(Map<V>),
+    Map(Box<Map<V>>),
     Geo {
         /// `None`: the client's address.
         address: Option<V>,
@@ -77,7 +77,7 @@ impl<P: Plane> Blocks<P> {
                   behind, the first regular expression.",
             set: |blocks, given| {
                 let map = Map::read(given, &|word| P::compile(word, given.cx))?;
-                blocks.define(given, 1, Source::Map(map))
+                blocks.define(given, 1, Source::Map(Box::new(map)))
             },
         },
         Directive {
