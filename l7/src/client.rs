@@ -121,7 +121,7 @@ impl Client {
     /// It takes nothing any more.
     pub fn give_up(&mut self) {
         self.muted = true;
-        (self.pending, self.at, self.throttle) = (Vec::new(), 0, None);
+        (self.pending, self.throttle) = (None, None);
     }
 
     pub fn is_muted(&self) -> bool {

@@ -247,7 +247,7 @@ fn misuse(address: SocketAddr, kind: usize) {
         _ => client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
     }
     // Half of them see what comes of it, for as long as it takes.
-    if kind % 2 == 0 {
+    if kind.is_multiple_of(2) {
         let _ = client.try_rest();
     }
 }

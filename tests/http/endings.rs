@@ -105,12 +105,11 @@ fn a_reset_leaves_nothing_behind() {
     let ended = |rows: &str| {
         let proxy = fairlead()
             .http(&format!("{rows} client_header_timeout 1s; server {{ listen 127.0.0.1:{{port}}; return 444; }}"));
-        let kinds = ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHo"].map(|sent| {
+        ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHo"].map(|sent| {
             let client = Client::connect(proxy.address());
             client.stream().write_all(sent.as_bytes()).unwrap();
             client.stream().read(&mut [0; 100]).map_err(|error| error.kind())
-        });
-        kinds
+        })
     };
     assert_eq!(ended("reset_timedout_connection on;"), [Err(ErrorKind::ConnectionReset); 2]);
     assert_eq!(ended("reset_timedout_connection off;"), [Ok(0), Ok(0)]);

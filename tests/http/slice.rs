@@ -19,7 +19,7 @@ fn part(request: &Request) -> Answer {
         end - 1,
         end - start
     );
-    Answer::Raw([head.as_bytes(), WHOLE[start..end].as_bytes()].concat())
+    Answer::Raw([head.as_bytes(), &WHOLE.as_bytes()[start..end]].concat())
 }
 
 #[test]
