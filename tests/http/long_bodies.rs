@@ -70,7 +70,9 @@ fn a_head_does_not_wait_for_a_body_that_is_late() {
             let _ = stream.write_all(&pattern(100_000, 1));
         }))
     });
-    let proxy = fairlead().workers(1).set("peer", peer.address()).http(SERVER);
+    // Buffered, it waits for its body, so that another peer may be asked if none comes.
+    let unbuffered = SERVER.replace("proxy_http_version", "proxy_buffering off; proxy_http_version");
+    let proxy = fairlead().workers(1).set("peer", peer.address()).http(&unbuffered);
     let mut client = Client::connect(proxy.address());
     assert!(client.get("/first").body == pattern(100_000, 0));
     client.send("GET /late HTTP/1.1\r\nHost: h\r\n\r\n");

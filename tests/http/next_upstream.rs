@@ -116,3 +116,62 @@ fn no_peer_is_asked_after_its_time() {
         assert!(status == 504 || !statuses.contains(&504), "{time}: {statuses:?}");
     }
 }
+
+/// A peer that answers with a head, and dies before the body that the head announces.
+fn headless(fields: &'static str) -> HttpPeer {
+    HttpPeer::start(move |_| Answer::Last(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").into_bytes()))
+}
+
+#[test]
+fn a_peer_that_dies_behind_its_head_is_left_before_the_client_sees_it() {
+    for fields in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
+        let (bad, good) = (headless(fields), HttpPeer::named("good"));
+        let proxy = group(bad.address(), &good, "");
+        let answers: Vec<(u16, String)> =
+            (0..4).map(|_| proxy.get("/")).map(|got| (got.status(), got.text())).collect();
+        assert_eq!(answers, vec![(200, "good".to_owned()); 4], "{fields}");
+        assert!(!bad.requests().is_empty());
+        proxy.wait_for_error("upstream prematurely closed connection while reading upstream");
+        let tried = format!("{}, {}|502, 200|200", bad.address(), good.address());
+        fairlead_harness::eventually("both are in the log", || proxy.directory().read("tried.log").contains(&tried));
+    }
+}
+
+#[test]
+fn a_head_waits_for_its_body_only_where_that_may_help() {
+    let (bad, good) = (headless("Content-Length: 4"), HttpPeer::named("good"));
+    let cut = |location: &str, method: &str| {
+        let proxy = group(bad.address(), &good, location);
+        let send = |_| {
+            let mut client = Client::connect(proxy.address());
+            client.send(format!("{method} / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+            client.try_response()
+        };
+        let heads = (0..4).map(send).filter(|answer| answer.as_ref().is_err_and(|error| error.contains("of 4 bytes")));
+        heads.count()
+    };
+    assert_eq!(cut("", "GET"), 0);
+    assert_eq!(cut("", "POST"), 2, "a request that may have had effects is not repeated");
+    assert_eq!(cut("proxy_next_upstream_tries 1;", "GET"), 2);
+    assert_eq!(cut("proxy_next_upstream off;", "GET"), 2);
+    assert_eq!(cut("proxy_buffering off;", "GET"), 2, "the head is with the client already");
+}
+
+#[test]
+fn a_body_that_comes_later_comes_whole_behind_its_head() {
+    use std::io::Write;
+    let slow = |_: &fairlead_harness::Request| {
+        Answer::Talk(Box::new(|stream| {
+            for piece in ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nConte", "nt-Length: 4\r\n\r\n", "bo", "dy"] {
+                let _ = stream.write_all(piece.as_bytes());
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        }))
+    };
+    let (late, good) = (HttpPeer::start(slow), HttpPeer::start(slow));
+    let proxy = group(late.address(), &good, "");
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").text(), "body");
+    }
+    assert_eq!((late.requests().len(), good.requests().len()), (2, 2));
+}

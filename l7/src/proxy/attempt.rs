@@ -12,7 +12,7 @@ use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::store::Store;
 use crate::proxy::trailers::Trailers;
 use crate::proxy::transfer::{Cut, Transfer};
-use crate::proxy::{Proxy, accel, instead, response};
+use crate::proxy::{Proxy, accel, hold, instead, response};
 use crate::respond;
 use crate::throttle::{self, Throttle};
 use fairlead_core::clock::tick;
@@ -71,6 +71,8 @@ pub(super) struct Attempt<'a> {
     filled: bool,
     /// Bytes of 103 so far.
     hints: usize,
+    /// The answer's head is whole and waits for its body.
+    held: bool,
 }
 
 /// More than this many are no answer any more: they would keep the worker busy for ever.
@@ -79,6 +81,7 @@ const MOST_INTERIM: u32 = 64;
 const CONNECTING: &str = "connecting to";
 const SENDING: &str = "sending request to";
 const READING: &str = "reading response header from";
+const READING_BODY: &str = "reading";
 
 impl<'a> Attempt<'a> {
     pub fn new(proxy: &'a Proxy, pump: Pump<'a>, may_retry: bool) -> Attempt<'a> {
@@ -94,6 +97,7 @@ impl<'a> Attempt<'a> {
             interim: 0,
             filled: false,
             hints: 0,
+            held: false,
         }
     }
 
@@ -253,6 +257,10 @@ impl<'a> Attempt<'a> {
             let Response { status, head_len, .. } = exchange.response;
             let (head, rest) = bytes.split_at_mut_checked(head_len).unwrap_or_default();
             if !(100..200).contains(&status) || status == 101 {
+                if rest.is_empty() && hold::waits_for_body(exchange, self) {
+                    self.hold(client, exchange, head);
+                    return None;
+                }
                 return Some(self.begin(cx, client, exchange, head, rest));
             }
             // But for hints they are not passed on.
@@ -277,7 +285,7 @@ impl<'a> Attempt<'a> {
         let mut response = std::mem::take(&mut exchange.response);
         let parsed = response.parse(bytes, self.head);
         exchange.response = response;
-        if parsed == Ok(true) {
+        if parsed == Ok(true) && !self.held {
             tell_duplicates(exchange, bytes);
         }
         let tell = |why: &dyn std::fmt::Display| {
@@ -316,6 +324,15 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
+    /// Keeps the head until a byte of the body comes.
+    fn hold(&mut self, client: &mut Client, exchange: &mut Exchange, head: &[u8]) {
+        self.held = true;
+        note_head(exchange);
+        exchange.upstream_head.clear();
+        exchange.upstream_head.extend_from_slice(head);
+        client.deadline.set(self.proxy.read_timeout);
+    }
+
     /// The head is whole: it goes to the client with the body bytes that came along.
     fn begin(
         &mut self,
@@ -326,10 +343,7 @@ impl<'a> Attempt<'a> {
         rest: &mut [u8],
     ) -> Result<Started, Failure> {
         let status = exchange.response.status;
-        if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.status = status;
-            attempt.header_time = Some(u64::try_from(tick().since(attempt.started).as_millis()).unwrap_or(0));
-        }
+        note_head(exchange);
         if self.may_retry && self.proxy.next.status(status) && self.may_repeat(exchange) {
             return Err(Failure::Status(status));
         }
@@ -447,13 +461,17 @@ impl<'a> Attempt<'a> {
         false
     }
 
+    fn reading(&self) -> &'static str {
+        if self.held { READING_BODY } else { READING }
+    }
+
     fn closed(&self, exchange: &Exchange) -> Failure {
         if self.reused && exchange.upstream_head.is_empty() {
             return Failure::Stale;
         }
         exchange.log(
             Level::Error,
-            format_args!("upstream prematurely closed connection while reading response header from upstream"),
+            format_args!("upstream prematurely closed connection while {} upstream", self.reading()),
         );
         Failure::Error
     }
@@ -462,10 +480,7 @@ impl<'a> Attempt<'a> {
         if self.reused && exchange.upstream_head.is_empty() {
             return Failure::Stale;
         }
-        exchange.log(
-            Level::Error,
-            format_args!("recv() failed {} while reading response header from upstream", OsError(error)),
-        );
+        exchange.log(Level::Error, format_args!("recv() failed {} while {} upstream", OsError(error), self.reading()));
         Failure::Error
     }
 
@@ -487,9 +502,19 @@ impl<'a> Attempt<'a> {
             return Failure::Body(BodyError::TimedOut);
         }
         if sent {
-            self.doing = READING;
+            self.doing = self.reading();
         }
         Failure::Timeout
+    }
+}
+
+/// What the log says of an answer once its head is whole.
+fn note_head(exchange: &mut Exchange) {
+    let status = exchange.response.status;
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        let time = u64::try_from(tick().since(attempt.started).as_millis()).unwrap_or(0);
+        attempt.status = status;
+        attempt.header_time.get_or_insert(time);
     }
 }
 

@@ -5,6 +5,7 @@ mod ahead;
 mod attempt;
 mod buffered;
 mod cookies;
+mod hold;
 mod instead;
 mod names;
 mod pick;

@@ -25,9 +25,9 @@ pub(super) const ROWS: &[Row] = &[
     row!(
         "uri",
         "The path decoded and normalised, without the query; changes on the way to an index file.",
-        |x, out| { push(not_empty(&x.uri), out) }
+        |x, out| { push(path(x), out) }
     ),
-    row!("document_uri", "The same as `$uri`.", |x, out| push(not_empty(&x.uri), out)),
+    row!("document_uri", "The same as `$uri`.", |x, out| push(path(x), out)),
     row!("request_uri", "Path and query as the client sent them.", |x, out| {
         push(Some(x.request.target_bytes()).filter(|_| x.request.has_target()), out)
     }),
@@ -153,6 +153,11 @@ pub(super) fn query(exchange: &Exchange) -> Option<&[u8]> {
 
 fn not_empty(text: &[u8]) -> Option<&[u8]> {
     (!text.is_empty()).then_some(text)
+}
+
+/// Rules may leave nothing of a path, which is not the same as no path.
+fn path(exchange: &Exchange) -> Option<&[u8]> {
+    Some(&*exchange.uri).filter(|uri| !uri.is_empty() || exchange.request.has_target())
 }
 
 /// What follows the colon, where it is a port.
