@@ -91,6 +91,11 @@ fn clients_are_told_apart_alike() {
 fn without_times(line: &str) -> String {
     line.split(' ')
         .map(|word| {
+            // The two servers may answer in different seconds.
+            let is_clock = word.len() == 8 && word.bytes().filter(|byte| *byte == b':').count() == 2;
+            if is_clock {
+                return "CLOCK".to_owned();
+            }
             let fresh = word.split_once('=').filter(|(_, uid)| uid.len() == 32 && !uid.contains("6501"));
             fresh.map_or(crate::transcript::without_uid(word), |(name, uid)| {
                 format!("{name}={}TIME{}", &uid[..8], &uid[24..])

@@ -180,7 +180,6 @@ fn what_is_no_error_page_is_refused() {
         ("location @a { location /b { } }", "location \"/b\" cannot be inside the named location \"@a\""),
         ("location @a { proxy_pass http://127.0.0.1:1/x; }", "\"proxy_pass\" cannot have URI part"),
         ("location @a { alias /x; }", "\"alias\" directive cannot be used inside the named location"),
-        ("location @a { } location @a { }", "duplicate location \"@a\""),
     ] {
         let (good, said) = fairlead().check(&format!("http {{ server {{ listen 127.0.0.1:1; {rule} }} }}"));
         assert!(!good && said.contains(words), "{rule}: {said}");

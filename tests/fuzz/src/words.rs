@@ -125,6 +125,11 @@ fn range(spec: &[u8], length: u64) -> Option<(u64, u64)> {
     }
 }
 
+fn blanks_off(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| **byte == b' ').count();
+    &text[blanks..]
+}
+
 /// A `Cookie` field behind a name and a line end; the field is a host, too.
 pub fn cookies(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
@@ -136,9 +141,15 @@ pub fn cookies(data: &[u8]) {
     if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)) {
         return;
     }
-    let plain = line.split(|byte| matches!(byte, b';' | b',')).find_map(|pair| {
+    // A pair may begin behind either mark; only one of them ends a value.
+    let marks = line.iter().enumerate().filter(|(_, byte)| matches!(byte, b';' | b','));
+    let begins = std::iter::once(0).chain(marks.map(|(at, _)| at + 1));
+    let plain = begins.map(|at| blanks_off(&line[at..])).find_map(|pair| {
+        let pair = pair.split(|byte| *byte == b';').next()?;
         let equals = pair.iter().position(|byte| *byte == b'=')?;
-        pair[..equals].trim_ascii().eq_ignore_ascii_case(name).then(|| pair[equals + 1..].trim_ascii())
+        let key = pair[..equals].split(|byte| *byte == b' ').next()?;
+        let clean = pair[key.len()..equals].iter().all(|byte| *byte == b' ');
+        (clean && key.eq_ignore_ascii_case(name)).then(|| blanks_off(&pair[equals + 1..]))
     });
     assert_eq!(fuzzing::cookie(line, name), plain);
 }
