@@ -1,8 +1,8 @@
-//! The lines a request leaves: access logs, and the tail of error log lines.
+//! The lines a request leaves: access logs, and error log lines with their tail.
 
 use crate::content::folder;
 use crate::exchange::Exchange;
-use fairlead_core::log::{is_true, push_escaped};
+use fairlead_core::log::{Level, is_true, push_escaped};
 use std::fmt;
 
 /// One line per `access_log` in force.
@@ -33,6 +33,16 @@ pub(crate) fn write(exchange: &Exchange) {
         // Nothing in a name can end it early.
         name.retain(|byte| *byte != 0);
         logs.line_under(&folder(exchange), (&name, &access.log), line);
+    }
+}
+
+impl Exchange {
+    /// One error log line with what nginx says about a request: client, server, request, upstream, host.
+    pub(crate) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        let log = &self.location.error_log;
+        if log.wants(level) {
+            log.write(level, self.connection.number, format_args!("{message}{}", About(self)));
+        }
     }
 }
 

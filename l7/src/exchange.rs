@@ -637,14 +637,6 @@ impl Exchange {
         reply
     }
 
-    /// One error log line with what nginx says about a request: client, server, request, upstream, host.
-    pub(crate) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        let log = &self.location.error_log;
-        if log.wants(level) {
-            log.write(level, self.connection.number, format_args!("{message}{}", access_log::About(self)));
-        }
-    }
-
     /// Gives the buffers back, with the bytes of the next request if the client pipelined it.
     pub(crate) fn into_memory(self) -> Memory {
         let Exchange {
