@@ -14,6 +14,7 @@ mod auth;
 mod autoindex;
 mod bodies;
 mod browsers;
+mod buffer_sizes;
 mod buffering;
 mod charset;
 mod codings;

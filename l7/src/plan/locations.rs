@@ -156,6 +156,9 @@ fn location(name: &str, inherited: &Inherited, content: Content, planner: &Plann
     if let Some(wrong) = inherited.filters.check_charsets(&planner.charsets) {
         planner.report(wrong);
     }
+    if let Some(wrong) = inherited.proxy.sizes.check() {
+        planner.report(wrong);
+    }
     Location {
         name: name.into(),
         content,

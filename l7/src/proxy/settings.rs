@@ -8,6 +8,7 @@ mod cookies;
 mod pass;
 mod redirect;
 mod rows;
+mod sizes;
 mod store;
 
 pub(crate) use answers::DIRECTIVES as ANSWERS;
@@ -19,6 +20,8 @@ pub(crate) use pass::{HealthCheck, PASS, PassTo, Url};
 pub(crate) use redirect::Rule;
 pub(crate) use rows::DIRECTIVES;
 pub(crate) use store::DIRECTIVES as STORE;
+
+use sizes::Sizes;
 
 use crate::proxy::{CookieFlags, Ignored, Redirect, StoreTo};
 use crate::temp_file::TempFolder;
@@ -60,6 +63,8 @@ pub(crate) struct Settings {
     pub buffers: usize,
     pub max_temp_file_size: u64,
     pub temp_file_write_size: usize,
+    /// As written, for what they must be to each other.
+    pub sizes: Sizes,
     pub temp_path: Arc<TempFolder>,
     pub limit_rate: Bytes,
     pub store: Option<StoreTo>,

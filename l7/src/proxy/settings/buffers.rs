@@ -17,7 +17,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         repeat: Repeat::Once,
         default: Some("8k"),
         doc: "The longest head of a peer's response; a longer one is a 502.",
-        set: |proxy, given| in_memory(given, 0).map(|size| proxy.buffer_size = size),
+        set: |proxy, given| {
+            proxy.buffer_size = in_memory(given, 0)?;
+            let size = given.size(0)?;
+            proxy.sizes.keep(given, |sizes| sizes.head = Some(size));
+            Ok(())
+        },
     },
     Row {
         name: "proxy_buffering",
@@ -34,13 +39,15 @@ pub(crate) const DIRECTIVES: &[Row] = &[
     Row {
         name: "proxy_buffers",
         contexts: ALL,
-        args: Args::exactly(&[Value::Int(2..=1 << 30), Value::Size], "number size"),
+        args: Args::exactly(&[Value::Int(1..=1 << 30), Value::Size], "number size"),
         repeat: Repeat::Once,
         default: Some("8 8k"),
-        doc: "Memory for what one slow client has not taken of a response: the product of both.",
+        doc: "Memory for what one slow client has not taken of a response: the product of both. There must be two at least.",
         set: |proxy, given| {
             let (number, size) = (usize::try_from(given.int(0)?).unwrap_or(0), in_memory(given, 1)?);
             proxy.buffers = number.saturating_mul(size);
+            let buffers = (number as u64, size as u64);
+            proxy.sizes.keep(given, |sizes| sizes.buffers = Some(buffers));
             Ok(())
         },
     },
@@ -50,9 +57,13 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         args: Args::exactly(&[Value::Size], "size"),
         repeat: Repeat::Once,
         default: Some("16k"),
-        doc: "Checked and otherwise without effect: what is on its way to a client is one piece of at most 64k beside \
-              `proxy_buffers`.",
-        set: |_, given| given.size(0).map(drop),
+        doc: "Checked, as nginx does, to hold one of the `proxy_buffers` and not all of them; otherwise without effect: what is \
+              on its way to a client is one piece of at most 64k beside `proxy_buffers`.",
+        set: |proxy, given| {
+            let size = given.size(0)?;
+            proxy.sizes.keep(given, |sizes| sizes.busy = Some(size));
+            Ok(())
+        },
     },
     Row {
         name: "proxy_max_temp_file_size",
@@ -62,7 +73,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         default: Some("1024m"),
         doc: "Bytes of one response that wait in a file when `proxy_buffers` are full; when they are used up, the peer \
               waits. `0` writes no response to a file.",
-        set: |proxy, given| given.size(0).map(|size| proxy.max_temp_file_size = size),
+        set: |proxy, given| {
+            let size = given.size(0)?;
+            proxy.max_temp_file_size = size;
+            proxy.sizes.keep(given, |sizes| sizes.file = Some(size));
+            Ok(())
+        },
     },
     Row {
         name: "proxy_temp_file_write_size",
@@ -71,7 +87,12 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         repeat: Repeat::Once,
         default: Some("16k"),
         doc: "Bytes of a response that are worth a write to its file; what comes in one read is written at once.",
-        set: |proxy, given| in_memory(given, 0).map(|size| proxy.temp_file_write_size = size),
+        set: |proxy, given| {
+            proxy.temp_file_write_size = in_memory(given, 0)?;
+            let size = given.size(0)?;
+            proxy.sizes.keep(given, |sizes| sizes.file_write = Some(size));
+            Ok(())
+        },
     },
     Row {
         name: "proxy_temp_path",
