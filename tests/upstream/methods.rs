@@ -24,7 +24,7 @@ fn requests_avoid_the_peer_that_answers_late() {
         "random two least_time=last_byte",
     ] {
         let slow = HttpPeer::start(|_| {
-            std::thread::sleep(Duration::from_millis(250));
+            std::thread::sleep(Duration::from_millis(600));
             Answer::ok("slow")
         });
         let quick = HttpPeer::named("quick");

@@ -156,6 +156,6 @@ mod tests {
         let mut out = Vec::new();
         push_expires(100 * 365 * 86_400, &mut out);
         let text = String::from_utf8(out).unwrap();
-        assert!(text.get(18..20).is_some_and(|century| century == "21" || century == "20"), "{text}");
+        assert!(text.split('-').nth(2).is_some_and(|year| year.starts_with("21")), "{text}");
     }
 }
