@@ -134,7 +134,7 @@ fn every_datagram_session_of_a_client_goes_to_one_peer() {
 fn mistakes_are_named() {
     let upstream = |name: &str, sticky: &str| format!("upstream {name} {{ {sticky}; server 127.0.0.1:1; }}");
     for (blocks, problem) in [
-        (upstream("a", "sticky source zone=clients"), "invalid parameter \"zone=clients\""),
+        (upstream("a", "sticky source zone=clients"), "zone size is not specified"),
         (upstream("a", "sticky source zone=clients:4k"), "zone \"clients:4k\" is too small"),
         (upstream("a", "sticky source timeout=soon"), "timeout=soon"),
         (upstream("a", "sticky cookie srv"), "cookie"),
