@@ -251,7 +251,7 @@ impl Run<'_> {
                 return Ok(Answered::Ended(ended));
             }
         };
-        if !Box::pin(transfer.begin(client, exchange)).await {
+        if transfer.chain.is_some() && !Box::pin(transfer.begin(client, exchange)).await {
             return Ok(Answered::Ended(Ended::Broken));
         }
         let mut passed = transfer.run(client, &mut peer, exchange, attempt).await;
@@ -421,7 +421,8 @@ async fn sent_all(
         exchange.sent_trailers.get_mut().extend_from_slice(&transfer.trailers.lines);
     }
     exchange.upstream_trailers = std::mem::take(&mut transfer.trailers.came);
-    exchange.completed = sent.is_ok() && Box::pin(transfer.complete(client, exchange)).await;
+    let filtered = transfer.chain.is_some();
+    exchange.completed = sent.is_ok() && (!filtered || Box::pin(transfer.complete(client, exchange)).await);
     exchange.gzipped = transfer.gzipped();
     exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
     if let Err(cut) = sent {
