@@ -3,14 +3,12 @@
 
 use crate::directives::SERVER;
 use ahash::AHashSet;
-use fairlead_conf::value::{parse_flag, parse_size, parse_time};
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Value, Word};
-use fairlead_core::net::{Address, Keepalive, ListenOptions, Protocol};
+use fairlead_core::net::{Address, ListenOptions, Protocol};
 use fairlead_core::plan::Resolve;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// One `listen`.
 #[derive(Clone, Debug)]
@@ -95,66 +93,12 @@ fn parameter(listen: &mut Listen, name: &str, value: &str) -> Result<(), String>
         "udp" => listen.protocol = Protocol::Udp,
         "proxy_protocol" => listen.proxy_protocol = true,
         "default_server" => listen.default_server = true,
-        "bind" | "reuseport" => {}
-        "deferred" => options.deferred = true,
-        "multipath" => options.multipath = true,
-        "backlog" => match number(name, value)? {
-            0 => return Err(invalid(name, value)),
-            backlog => options.backlog = backlog,
-        },
-        "fastopen" => options.fastopen = Some(number(name, value)?),
-        "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
-        "sndbuf" => options.sndbuf = Some(size(name, value)?),
-        "ipv6only" if value.starts_with('o') => {
-            options.ipv6only = parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{value}\""))?
-        }
-        "so_keepalive" => options.keepalive = Some(keepalive(value)?),
+        _ if options.set(name, value)? => {}
         "ssl" => return Err("\"ssl\" parameter is known to nginx, not built in fairlead yet".to_owned()),
         "setfib" => return Err(format!("invalid parameter \"setfib={value}\"")),
         _ => return Err(format!("invalid parameter \"{name}={value}\"")),
     }
     Ok(())
-}
-
-fn invalid(name: &str, value: &str) -> String {
-    format!("invalid {name} \"{name}={value}\"")
-}
-
-fn number(name: &str, value: &str) -> Result<i32, String> {
-    value.parse().ok().filter(|number| *number >= 0).ok_or_else(|| invalid(name, value))
-}
-
-fn size(name: &str, value: &str) -> Result<usize, String> {
-    let bytes = parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| invalid(name, value))
-}
-
-fn keepalive(value: &str) -> Result<Keepalive, String> {
-    match value {
-        "on" => return Ok(Keepalive::On { idle: None, interval: None, count: None }),
-        "off" => return Ok(Keepalive::Off),
-        _ => {}
-    }
-    let invalid = || format!("invalid so_keepalive value: \"{value}\"");
-    let mut parts = value.split(':');
-    let idle = seconds(parts.next()).ok_or_else(invalid)?;
-    let interval = seconds(parts.next()).ok_or_else(invalid)?;
-    let count = match parts.next() {
-        None | Some("") => None,
-        Some(count) => Some(count.parse().map_err(|_| invalid())?),
-    };
-    if parts.next().is_some() || (idle.is_none() && interval.is_none() && count.is_none()) {
-        return Err(invalid());
-    }
-    Ok(Keepalive::On { idle, interval, count })
-}
-
-/// `Some(None)` when nothing is written between the colons.
-fn seconds(part: Option<&str>) -> Option<Option<Duration>> {
-    match part {
-        None | Some("") => Some(None),
-        Some(text) => parse_time(text).map(Some),
-    }
 }
 
 /// The addresses `listen` means: `localhost` may be two, a range of ports is one for each. `*` and a

@@ -1,8 +1,8 @@
 //! `listen`: where servers are reached, and which server answers there by default.
 
 use crate::directives::SERVER;
-use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Span, Value, Word, value};
-use fairlead_core::net::{Address, Keepalive, ListenOptions};
+use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Span, Value, Word};
+use fairlead_core::net::{Address, ListenOptions};
 use fairlead_core::plan::Resolve;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -106,64 +106,13 @@ fn parse(given: &Given<'_>) -> Result<Listen, Diagnostic> {
 
 fn option(options: &mut ListenOptions, name: &str, value: &str) -> Result<(), String> {
     match name {
-        "bind" | "reuseport" => {}
-        "deferred" => options.deferred = true,
-        "multipath" => options.multipath = true,
-        "backlog" => match number(name, value)? {
-            0 => return Err(invalid(name, value)),
-            backlog => options.backlog = backlog,
-        },
-        "fastopen" => options.fastopen = Some(number(name, value)?),
-        "rcvbuf" => options.rcvbuf = Some(size(name, value)?),
-        "sndbuf" => options.sndbuf = Some(size(name, value)?),
-        "ipv6only" if value.starts_with('o') => {
-            options.ipv6only =
-                value::parse_flag(value).ok_or_else(|| format!("invalid ipv6only flags \"{}\"", value))?;
-        }
-        "so_keepalive" => options.keepalive = Some(keepalive(value)?),
+        _ if options.set(name, value)? => {}
         name if NOT_BUILT.contains(&name) => {
             return Err(format!("the \"{name}\" parameter of \"listen\" is known to nginx, not built in fairlead yet"));
         }
         _ => return Err(format!("invalid parameter \"{name}={value}\"")),
     }
     Ok(())
-}
-
-fn invalid(name: &str, value: &str) -> String {
-    format!("invalid {name} \"{name}={value}\"")
-}
-
-fn number(name: &str, value: &str) -> Result<i32, String> {
-    value.parse().ok().filter(|number| *number >= 0).ok_or_else(|| invalid(name, value))
-}
-
-fn size(name: &str, value: &str) -> Result<usize, String> {
-    let bytes = value::parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| invalid(name, value))
-}
-
-/// `on`, `off`, or `[idle]:[interval]:[count]` with at least one of them.
-fn keepalive(value: &str) -> Result<Keepalive, String> {
-    match value {
-        "on" => return Ok(Keepalive::On { idle: None, interval: None, count: None }),
-        "off" => return Ok(Keepalive::Off),
-        _ => {}
-    }
-    let invalid = || format!("invalid so_keepalive value: \"{value}\"");
-    let time = |part: Option<&str>| match part {
-        None | Some("") => Ok(None),
-        Some(text) => value::parse_time(text).map(Some).ok_or_else(invalid),
-    };
-    let mut parts = value.split(':');
-    let (idle, interval) = (time(parts.next())?, time(parts.next())?);
-    let count = match parts.next() {
-        None | Some("") => None,
-        Some(count) => Some(count.parse().map_err(|_| invalid())?),
-    };
-    if parts.next().is_some() || (idle.is_none() && interval.is_none() && count.is_none()) {
-        return Err(invalid());
-    }
-    Ok(Keepalive::On { idle, interval, count })
 }
 
 /// Most ports of one `host:first-last`: nginx has no bound, a typing error should not open 60,000 sockets.

@@ -6,7 +6,7 @@ use std::fs;
 
 use fairlead_core::{log, resolver, upstream};
 
-use crate::{assert_none, root};
+use crate::{assert_none, is_a_test, root};
 
 const TABLE: &str = "tests/http/README.md";
 
@@ -86,15 +86,9 @@ fn no_row_of_the_http_table_names_what_does_not_exist() {
 fn every_test_that_the_http_table_names_exists() {
     let mut missing = Vec::new();
     for (name, tests) in rows() {
-        missing.extend(tests.iter().filter(|test| !exists(test)).map(|test| format!("{TABLE}: {name}: no {test}")));
+        missing.extend(
+            tests.iter().filter(|test| !is_a_test(test, "http")).map(|test| format!("{TABLE}: {name}: no {test}")),
+        );
     }
     assert_none(&missing);
-}
-
-/// `file::test` of `tests/http`, or `area/file::test` of another folder of `tests`.
-fn exists(test: &str) -> bool {
-    let Some((file, function)) = test.rsplit_once("::") else { return false };
-    let file = if file.contains('/') { file.to_owned() } else { format!("http/{file}") };
-    let text = fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap_or_default();
-    text.contains(&format!("#[test]\nfn {function}()"))
 }

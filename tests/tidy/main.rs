@@ -51,6 +51,14 @@ const MOST_FUNCTION_LINES: usize = 120;
 /// A name that holds whatever had no home.
 const HOMELESS: &[&str] = &["utils", "util", "helpers", "helper", "misc", "types", "common"];
 
+/// `file::test` of the folder `area` of `tests`, or `area/file::test` of another one, is there.
+fn is_a_test(name: &str, area: &str) -> bool {
+    let Some((file, function)) = name.rsplit_once("::") else { return false };
+    let file = if file.contains('/') { file.to_owned() } else { format!("{area}/{file}") };
+    let text = fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap_or_default();
+    text.contains(&format!("#[test]\nfn {function}()"))
+}
+
 #[test]
 fn crates_lean_one_way() {
     let mut broken = Vec::new();

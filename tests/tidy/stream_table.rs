@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::{assert_none, root};
+use crate::{assert_none, is_a_test, root};
 
 const TABLE: &str = "tests/stream/README.md";
 
@@ -38,17 +38,11 @@ fn every_stream_directive_and_variable_has_a_row() {
 fn every_test_that_the_stream_table_names_exists() {
     let mut missing = Vec::new();
     for (name, tests) in rows() {
-        missing.extend(tests.iter().filter(|test| !exists(test)).map(|test| format!("{TABLE}: {name}: no {test}")));
+        missing.extend(
+            tests.iter().filter(|test| !is_a_test(test, "stream")).map(|test| format!("{TABLE}: {name}: no {test}")),
+        );
     }
     assert_none(&missing);
-}
-
-/// `file::test` of `tests/stream`, or `area/file::test` of another folder of `tests`.
-fn exists(test: &str) -> bool {
-    let Some((file, function)) = test.rsplit_once("::") else { return false };
-    let file = if file.contains('/') { file.to_owned() } else { format!("stream/{file}") };
-    let text = fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap_or_default();
-    text.contains(&format!("fn {function}("))
 }
 
 fn directives() -> BTreeSet<String> {

@@ -5,6 +5,7 @@ mod address;
 mod client_hello;
 mod deadline;
 mod listen;
+mod listen_options;
 mod origin;
 mod proxy_protocol;
 mod reactor;

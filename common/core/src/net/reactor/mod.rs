@@ -1,7 +1,8 @@
 //! What is ready on this thread: its sockets and the tasks that wait for them.
 //!
 //! One epoll instance a thread, edge-triggered, each socket registered once for all events, an
-//! accepted one when first somebody has to wait for it, and forgotten by closing it. It turns inside tokio's current-thread runtime, as one of its tasks
+//! accepted one when first somebody has to wait for it, and forgotten by closing it. It turns inside
+//! tokio's current-thread runtime, as one of its tasks
 //! that waits for one descriptor, ours; so timers, name lookups and signals stay tokio's, and a
 //! stream costs neither a registration nor a task of the runtime. Made when a thread first asks
 //! for it, gone with the runtime it was made in. Only [`crate::net::Stream`] and
@@ -314,7 +315,8 @@ impl Watch {
         self.watched.events.set(self.events().without(events));
     }
 
-    /// Ready while the task may go on, with what costs as much as so many reads; a task that has had its turn is woken for the next one.
+    /// Ready while the task may go on, with what costs as much as so many reads; a task that has had its
+    /// turn is woken for the next one.
     pub fn poll_turn(&self, cx: &mut Context<'_>, cost: u32) -> Poll<()> {
         let left = self.reactor.budget.get();
         if left > 0 {
