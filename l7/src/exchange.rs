@@ -7,7 +7,7 @@ use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
 use crate::content::{self, RealRoot, Served, Tried, error_page};
-use crate::filter::{Slices, UserIds};
+use crate::filter::{Packed, Slices, UserIds};
 use crate::h1::{BadRequest, Known, Method, Request, RequestBody, Response, Slice, Version};
 use crate::host;
 use crate::phase::{self, Passed, Stop};
@@ -99,8 +99,8 @@ pub struct Exchange {
     pub upstream_head: Vec<u8>,
     /// What it sent behind its body: `$upstream_trailer_*`.
     pub upstream_trailers: Vec<u8>,
-    /// Body bytes before and after gzip: `$gzip_ratio`.
-    pub gzipped: Option<(u64, u64)>,
+    /// What compression made of the body: `$gzip_ratio` and its like.
+    pub packed: Option<Packed>,
     /// The client got all of the response.
     pub completed: bool,
     /// `$request_id`.
@@ -312,7 +312,7 @@ impl Exchange {
             upstream_head,
             upstream_trailers: Vec::new(),
             to_peer,
-            gzipped: None,
+            packed: None,
             completed: false,
             id: RequestId::default(),
             pipelined: requests > 1 && !request.buffer.is_empty(),

@@ -48,6 +48,7 @@ fn ranges_are_cut_alike() {
             location /many/ {{ max_ranges 5; proxy_pass http://{{peer}}; }}
             location /packs/ {{ gzip on; gzip_min_length 0; gzip_types *; proxy_pass http://{{peer}}; }}
             location /sub/ {{ sub_filter c CC; sub_filter_types *; proxy_pass http://{{peer}}; }}
+            location /trails/ {{ add_trailer X-Trailer $status; proxy_pass http://{{peer}}; }}
             location /page/ {{ error_page 416 =200 /said; proxy_pass http://{{peer}}; }}
             location /said {{ return 200 said; }}
         }}"
@@ -88,7 +89,7 @@ fn ranges_are_cut_alike() {
             cases.push(ask("GET / HTTP/1.1", &format!("{range}If-Range: {if_range}\r\n"), name));
         }
     }
-    for place in ["unbuffered", "none", "many", "packs", "sub"] {
+    for place in ["unbuffered", "none", "many", "packs", "sub", "trails"] {
         for fields in [range, "", "Range: lines=2-4\r\n", "Range: bytes=2-4,6-7\r\n"] {
             cases.push(ask(&format!("GET /{place}/ HTTP/1.1"), &format!("{fields}Accept-Encoding: gzip\r\n"), "page"));
         }

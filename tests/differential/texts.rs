@@ -120,7 +120,13 @@ fn charsets() {
         "/longer/folder/",
     ];
     for target in targets {
-        for field in ["", "Range: bytes=0-3\r\n", "If-None-Match: W/\"3b9aca00-1a\"\r\n", "Accept-Encoding: gzip\r\n"] {
+        for field in [
+            "",
+            "Range: bytes=0-3\r\n",
+            "Range: bytes=0-3,6-8\r\n",
+            "If-None-Match: W/\"3b9aca00-1a\"\r\n",
+            "Accept-Encoding: gzip\r\n",
+        ] {
             let title: &'static str = format!("{target} {field}").leak();
             cases.push(case(title, format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{field}\r\n")));
         }

@@ -62,7 +62,8 @@ pub fn show(side: &Side, bytes: &[u8]) -> String {
 fn next_answer(side: &Side, bytes: &[u8], head: bool) -> Option<Answer> {
     let (first, after) = split_head(bytes)?;
     let length = body_length(first, after, head).unwrap_or(after.len());
-    let body = without_name(side, &decoded(first, dechunked(first, &after[..length])));
+    let (data, trailers) = dechunked(first, &after[..length]);
+    let body = without_name(side, &decoded(first, data));
     // A page's length differs with its server's name, in an answer to HEAD too.
     let is_page = body.windows(16).any(|window| window == b"<hr><center>NAME")
         || (head && first.as_bytes().get(9) >= Some(&b'3'));
@@ -78,6 +79,9 @@ fn next_answer(side: &Side, bytes: &[u8], head: bool) -> Option<Answer> {
         text = text.replace(boundary, "BOUNDARY");
     }
     let _ = writeln!(text, "  {}", shorten(&body));
+    if !trailers.is_empty() {
+        let _ = writeln!(text, "  behind it: {}", show(side, trailers));
+    }
     let complete = body_length(first, after, head).is_some();
     if !complete {
         text.push_str("  (until the connection ended)\n");
@@ -116,14 +120,23 @@ fn chunked_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let size = chunk_size(&bytes[at..])?;
-        at += size.line + size.data + 2;
+        at += size.line + size.data;
+        if size.data == 0 {
+            return trailers_length(bytes.get(at..)?).map(|length| at + length);
+        }
+        at += 2;
         if at > bytes.len() {
             return None;
         }
-        if size.data == 0 {
-            return Some(at);
-        }
     }
+}
+
+/// The lines behind the last chunk, and the empty one.
+fn trailers_length(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|end| end + 4)
 }
 
 struct ChunkSize {
@@ -138,18 +151,22 @@ fn chunk_size(bytes: &[u8]) -> Option<ChunkSize> {
     Some(ChunkSize { line: end + 2, data })
 }
 
-/// The data of the chunks: how a body is cut into them is nobody's promise.
-fn dechunked(head: &str, body: &[u8]) -> Vec<u8> {
+/// The data of the chunks, and the lines behind them: how a body is cut into chunks is nobody's promise.
+fn dechunked<'b>(head: &str, body: &'b [u8]) -> (Vec<u8>, &'b [u8]) {
     if field(head, "transfer-encoding").is_none() {
-        return body.to_vec();
+        return (body.to_vec(), b"");
     }
     let (mut data, mut rest) = (Vec::new(), body);
     while let Some(size) = chunk_size(rest) {
+        if size.data == 0 {
+            let lines = &rest[size.line..];
+            return (data, lines.strip_suffix(b"\r\n").unwrap_or(lines));
+        }
         let end = rest.len().min(size.line + size.data);
         data.extend_from_slice(&rest[size.line..end]);
         rest = rest.get(end + 2..).unwrap_or_default();
     }
-    data
+    (data, b"")
 }
 
 /// The body out of gzip, if it is: how well it is packed is nobody's promise either.

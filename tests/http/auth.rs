@@ -155,6 +155,7 @@ const ASKED: &str = "log_format s '$status $user';
       location = /auth { proxy_pass http://{peer}; proxy_set_header X-Method $request_method;
         proxy_set_header X-Uri $request_uri; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; }
       location /said { auth_request /no; root {dir}; } location = /no { return 403; }
+      location /made { auth_request /odd; root {dir}; } location = /odd { return 405; }
       location /any { satisfy any; auth_request /no; allow all; proxy_pass http://{peer}; } }";
 
 #[test]
@@ -182,11 +183,13 @@ fn refusals_pass_on_and_anything_else_is_an_error() {
     let answer = say("401");
     assert_eq!((answer.status(), answer.header("www-authenticate")), (401, Some("Bearer realm=\"peer\"")));
     assert_eq!([say("403 Forbidden").status(), say("204 Empty").status(), say("302 Found").status()], [403, 200, 500]);
-    proxy.wait_for_error("auth request unexpected status: 302");
+    proxy.wait_for_error("auth request unexpected status: 302 while sending to client, client: ");
     assert_eq!(say("big").status(), 200, "what it says is not kept");
     assert_eq!([ask(&proxy, "/said", "").status(), ask(&proxy, "/any", "").status()], [403, 200]);
+    assert_eq!(ask(&proxy, "/made", "").status(), 500);
+    proxy.wait_for_error("auth request unexpected status: 405, client: ");
     drop(peer);
     assert_eq!(ask(&proxy, "/", "").status(), 500);
-    proxy.wait_for_error("auth request unexpected status: 502");
+    proxy.wait_for_error("auth request unexpected status: 502 while sending to client, client: ");
     proxy.wait_for_error("request: \"GET / HTTP/1.1\", subrequest: \"/auth\", upstream: \"http://");
 }

@@ -59,6 +59,26 @@ fn the_coding_a_client_likes_best_is_taken() {
 }
 
 #[test]
+fn the_ratio_of_each_coding_is_logged() {
+    let text: Vec<u8> = (0..100_000_u32).flat_map(|number| format!("{number}\n").into_bytes()).collect();
+    let proxy = fairlead().file("site/index.html", &text).http(
+        "log_format ratio '$gzip_ratio $brotli_ratio $zstd_ratio'; gzip on; brotli on; zstd on;
+        server { listen 127.0.0.1:{port}; root {dir}/site; access_log {dir}/access.log ratio; }",
+    );
+    let mut client = Client::connect(proxy.address());
+    let lengths = ["gzip", "br", "zstd", "identity"].map(|coding| ask(&mut client, "/", coding).body.len());
+    for (number, line) in proxy.access_lines(4).iter().enumerate() {
+        let mut ratios: Vec<&str> = line.split(' ').collect();
+        if number < 3 {
+            let ratio: f64 = ratios.remove(number).parse().unwrap_or_else(|_| panic!("{line}"));
+            let real = text.len() as f64 / lengths[number] as f64;
+            assert!((ratio - real).abs() < 0.02, "{ratio} {real}");
+        }
+        assert!(ratios.iter().all(|ratio| *ratio == "-"), "{line}");
+    }
+}
+
+#[test]
 fn levels_lengths_and_types_decide() {
     let proxy = fairlead().http(
         "server { listen 127.0.0.1:{port}; brotli on; zstd on;

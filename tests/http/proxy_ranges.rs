@@ -59,6 +59,24 @@ fn the_part_that_is_asked_for_is_cut_out_of_the_whole() {
 }
 
 #[test]
+fn trailers_stand_behind_a_part_too() {
+    let peer = peer();
+    let proxy = start(&peer, "proxy_force_ranges on; add_trailer X-Status $status;");
+    let mut client = Client::connect(proxy.address());
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nRange: bytes=5-9\r\nConnection: close\r\n\r\n");
+    let came = client.rest();
+    let head = String::from_utf8_lossy(&came);
+    assert!(
+        head.starts_with("HTTP/1.1 206 ") && head.contains(&format!("Content-Range: bytes 5-9/{LONG}\r\n")),
+        "{head}"
+    );
+    assert!(head.contains("Transfer-Encoding: chunked\r\n") && !head.contains("Content-Length"), "{head}");
+    assert!(came.ends_with(b"\r\n\r\n5\r\n\x05\x06\x07\x08\x09\r\n0\r\nX-Status: 206\r\n\r\n"), "{head}");
+    let none = ask(&mut Client::connect(proxy.address()), "/", &format!("{LONG}-"));
+    assert_eq!(none.status(), 416);
+}
+
+#[test]
 fn only_where_it_is_on() {
     let peer = peer();
     let proxy = start(&peer, "proxy_force_ranges on;");

@@ -4,7 +4,7 @@
 //! no more; only then it reads on. So a slow client holds one piece, whatever the body unpacks to.
 
 use super::Settings;
-use super::compress::Pack;
+use super::compress::{Pack, Packed};
 use super::gunzip::Gunzip;
 use super::headers;
 use super::recode::Recode;
@@ -101,6 +101,8 @@ pub(crate) struct Chain {
     steps: Vec<Step>,
     tail: Box<Tail>,
     clip: Option<Clip>,
+    /// Of the body, where the head says nothing of it because of trailers.
+    pub length: Option<u64>,
     pub around: Around,
     /// What came and was not filtered yet, from `at` on.
     input: Vec<u8>,
@@ -145,6 +147,7 @@ impl Chain {
             steps: Vec::new(),
             tail: Box::default(),
             clip: None,
+            length: None,
             around: Around::default(),
             input: Vec::new(),
             at: 0,
@@ -315,8 +318,8 @@ impl Chain {
         }
     }
 
-    /// `$gzip_ratio`: bytes before and after, if they were compressed here.
-    pub fn gzipped(&self) -> Option<(u64, u64)> {
-        self.tail.pack.as_ref().and_then(Pack::gzipped)
+    /// `$gzip_ratio` and its like, if the body was compressed here.
+    pub fn packed(&self) -> Option<Packed> {
+        self.tail.pack.as_ref().map(Pack::packed)
     }
 }

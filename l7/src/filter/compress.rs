@@ -7,8 +7,29 @@ use super::coding::Coding;
 use super::zstd::Zstd;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// What packs a body.
-pub(super) enum Pack {
+/// What packs a body, and counts it.
+pub(super) struct Pack {
+    coder: Coder,
+    packed: Packed,
+}
+
+/// Bytes before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    pub coding: Coding,
+    before: u64,
+    after: u64,
+}
+
+impl Packed {
+    /// How many times smaller it became, in hundredths; as nginx rounded by the third decimal.
+    pub fn ratio(self) -> Option<u64> {
+        let thousandths = self.before.saturating_mul(1000).checked_div(self.after)?;
+        Some(thousandths.saturating_add(5) / 10)
+    }
+}
+
+enum Coder {
     Gzip(Gzip),
     Brotli(Box<Brotli>),
     Zstd(Zstd),
@@ -16,27 +37,28 @@ pub(super) enum Pack {
 
 impl Pack {
     pub fn new(coding: Coding, settings: &Settings, length: Option<u64>) -> Pack {
-        match coding {
-            Coding::Gzip => Pack::Gzip(Gzip::new(settings.gzip.level, length)),
-            Coding::Brotli => Pack::Brotli(Box::new(Brotli::new(&settings.brotli, length))),
-            Coding::Zstd => Pack::Zstd(Zstd::new(&settings.zstd, length)),
-        }
+        let coder = match coding {
+            Coding::Gzip => Coder::Gzip(Gzip::new(settings.gzip.level, length)),
+            Coding::Brotli => Coder::Brotli(Box::new(Brotli::new(&settings.brotli, length))),
+            Coding::Zstd => Coder::Zstd(Zstd::new(&settings.zstd, length)),
+        };
+        Pack { coder, packed: Packed { coding, before: 0, after: 0 } }
     }
 
     pub fn write(&mut self, bytes: &[u8], end: End, out: &mut Vec<u8>) -> Result<(), Broken> {
-        match self {
-            Pack::Gzip(gzip) => gzip.write(bytes, end, out),
-            Pack::Brotli(brotli) => brotli.write(bytes, end, out),
-            Pack::Zstd(zstd) => zstd.write(bytes, end, out),
-        }
+        let start = out.len();
+        let written = match &mut self.coder {
+            Coder::Gzip(gzip) => gzip.write(bytes, end, out),
+            Coder::Brotli(brotli) => brotli.write(bytes, end, out),
+            Coder::Zstd(zstd) => zstd.write(bytes, end, out),
+        };
+        self.packed.before += bytes.len() as u64;
+        self.packed.after += out.len().saturating_sub(start) as u64;
+        written
     }
 
-    /// `$gzip_ratio`: bytes before and after.
-    pub fn gzipped(&self) -> Option<(u64, u64)> {
-        match self {
-            Pack::Gzip(gzip) => Some(gzip.totals()),
-            Pack::Brotli(_) | Pack::Zstd(_) => None,
-        }
+    pub fn packed(&self) -> Packed {
+        self.packed
     }
 }
 
@@ -58,7 +80,7 @@ impl Gzip {
     }
 
     /// Bytes before and after.
-    pub fn totals(&self) -> (u64, u64) {
+    fn totals(&self) -> (u64, u64) {
         (self.stream.total_in(), self.stream.total_out())
     }
 

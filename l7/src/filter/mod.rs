@@ -34,6 +34,7 @@ mod zstd;
 pub(crate) use chain::{Broken, Chain, Tail};
 pub(crate) use charset::{Charsets, MAPS as CHARSET_MAPS, Maps as CharsetMaps};
 pub(crate) use coding::Coding;
+pub(crate) use compress::Packed;
 use gzip::Stored;
 pub(crate) use head::push_vary;
 pub(crate) use multipart::Parts;
@@ -176,6 +177,7 @@ pub(crate) fn apply(exchange: &mut Exchange, local: bool, keep: &mut bool) -> Op
     if bodiless || !(changed || trailers) {
         return None;
     }
+    chain.length = head::value(&exchange.sent_head, b"Content-Length").and_then(parse_decimal);
     frame(exchange, changed, trailers, keep).map(|chunked| {
         chain.frame(chunked, trailers);
         Box::new(chain)

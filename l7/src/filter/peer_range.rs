@@ -21,7 +21,8 @@ pub(crate) fn forget(exchange: &mut Exchange) {
 /// There is no such part.
 pub(crate) fn arrange(exchange: &mut Exchange, chain: Option<Box<Chain>>) -> Result<Option<Box<Chain>>, OutOfRange> {
     let text = &exchange.sent_head;
-    let length = head::value(text, b"Content-Length").and_then(parse_decimal);
+    let told = head::value(text, b"Content-Length").and_then(parse_decimal);
+    let length = told.or_else(|| chain.as_ref()?.length);
     let most = exchange.location.files.max_ranges.map_or(1, |most| most.min(1));
     let plain = exchange.status == 200 && !exchange.is_subrequest() && exchange.request.version >= Version::Http10;
     let Some(length) = length.filter(|_| plain && most > 0) else { return Ok(chain) };
@@ -41,7 +42,9 @@ pub(crate) fn arrange(exchange: &mut Exchange, chain: Option<Box<Chain>>) -> Res
     let text = &mut exchange.sent_head;
     set_status(text, 206);
     let part = to.saturating_sub(from);
-    head::set(text, false, b"Content-Length", part.to_string().as_bytes());
+    if told.is_some() {
+        head::set(text, false, b"Content-Length", part.to_string().as_bytes());
+    }
     let range = format!("bytes {from}-{}/{length}", to.saturating_sub(1));
     head::push(text, false, b"Content-Range", range.as_bytes());
     if exchange.request.method == Method::Head {

@@ -45,7 +45,7 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut chain
     chain.end();
     let sent = sent && drain(client, exchange, &mut chain, &mut out).await;
     let whole = sent && complete(client, exchange, &mut chain).await;
-    exchange.gzipped = chain.gzipped();
+    exchange.packed = chain.packed();
     exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
     whole
 }

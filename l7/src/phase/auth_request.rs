@@ -78,6 +78,8 @@ impl Asked {
         }
         let status = asked.status;
         let challenges = if status == 401 { challenges(&asked) } else { Vec::new() };
+        // What nginx did last, where a peer was asked.
+        let during = if asked.attempts.is_empty() { "" } else { " while sending to client" };
         subrequest::end(exchange, *asked);
         match status {
             200..300 => Ok(Verdict::Granted),
@@ -89,7 +91,7 @@ impl Asked {
             // The client left: nobody is to be answered.
             499 => Err(Stop::Gone),
             _ => {
-                exchange.log(Level::Error, format_args!("auth request unexpected status: {status}"));
+                exchange.log(Level::Error, format_args!("auth request unexpected status: {status}{during}"));
                 Ok(Verdict::Refused(500))
             }
         }

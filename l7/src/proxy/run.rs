@@ -423,7 +423,7 @@ async fn sent_all(
     exchange.upstream_trailers = std::mem::take(&mut transfer.trailers.came);
     let filtered = transfer.chain.is_some();
     exchange.completed = sent.is_ok() && (!filtered || Box::pin(transfer.complete(client, exchange)).await);
-    exchange.gzipped = transfer.gzipped();
+    exchange.packed = transfer.packed();
     exchange.body_bytes_sent = client.sent.saturating_sub(exchange.sent_head.len() as u64);
     if let Err(cut) = sent {
         log_cut(exchange, &cut);

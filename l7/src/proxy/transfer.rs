@@ -4,7 +4,7 @@
 
 use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::filter::{self, Broken, Chain};
+use crate::filter::{self, Broken, Chain, Packed};
 use crate::h1::{Chunked, Event, Framing, push_chunk_size};
 use crate::proxy::Proxy;
 use crate::proxy::attempt::Attempt;
@@ -163,9 +163,9 @@ impl Transfer {
         }
     }
 
-    /// `$gzip_ratio`.
-    pub fn gzipped(&self) -> Option<(u64, u64)> {
-        self.chain.as_ref().and_then(|chain| chain.gzipped())
+    /// `$gzip_ratio` and its like.
+    pub fn packed(&self) -> Option<Packed> {
+        self.chain.as_ref().and_then(|chain| chain.packed())
     }
 
     /// Takes what the peer sent, which is at the front of `bytes`, and sends it on behind `head`.

@@ -3,6 +3,7 @@
 use super::{Row, push, push_seconds, push_text};
 use crate::content::{file_name, folder};
 use crate::exchange::Exchange;
+use crate::filter::{Coding, Packed};
 use crate::h1::{Known, RequestBody, Version};
 use fairlead_core::clock::{self, tick, unix_millis};
 use std::os::unix::ffi::OsStrExt;
@@ -114,14 +115,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row!("bytes_sent", "Bytes sent to the client.", |x, out| push_text(x.bytes_sent, out)),
     row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_text(x.body_bytes_sent, out)),
-    row!("gzip_ratio", "How many times smaller gzip made the body, with two decimals.", |x, out| match x.gzipped {
-        Some((before, after)) if after > 0 => {
-            // As nginx: rounded by the third decimal.
-            let hundredths = (before.saturating_mul(1000) / after + 5) / 10;
-            push_text(format_args!("{}.{:02}", hundredths / 100, hundredths % 100), out)
-        }
-        _ => false,
+    row!("gzip_ratio", "How many times smaller gzip made the body, with two decimals.", |x, out| {
+        push_ratio(x, Coding::Gzip, out)
     }),
+    row!("brotli_ratio", "The same of Brotli.", |x, out| push_ratio(x, Coding::Brotli, out)),
+    row!("zstd_ratio", "The same of Zstandard.", |x, out| push_ratio(x, Coding::Zstd, out)),
     row!("server_name", "The first name of the server that took the request.", |x, out| push(
         Some(x.server.name.as_bytes()),
         out
@@ -172,6 +170,12 @@ fn request_port(exchange: &Exchange) -> Option<u16> {
 fn hostname() -> &'static str {
     static NAME: std::sync::OnceLock<Box<str>> = std::sync::OnceLock::new();
     NAME.get_or_init(crate::settings::names::hostname)
+}
+
+fn push_ratio(exchange: &Exchange, coding: Coding, out: &mut Vec<u8>) -> bool {
+    let packed = exchange.packed.filter(|packed| packed.coding == coding);
+    let Some(ratio) = packed.and_then(Packed::ratio) else { return false };
+    push_text(format_args!("{}.{:02}", ratio / 100, ratio % 100), out)
 }
 
 fn remote_user(exchange: &Exchange) -> Option<Vec<u8>> {
