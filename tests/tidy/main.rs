@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead-l4", &["fairlead-conf", "fairlead-core"]),
     ("fairlead-l7", &["fairlead-conf", "fairlead-core"]),
     ("fairlead", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"]),
+    ("fairlead-init", &[]),
     ("fairlead-harness", &[]),
     ("fairlead-bench", &[]),
     ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
