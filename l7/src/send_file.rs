@@ -33,6 +33,9 @@ pub(crate) async fn send_file(
     (head, last): (&[u8], Push),
     (file, start, end): (&Descriptor, u64, u64),
 ) -> bool {
+    if file.is_direct() && start < end {
+        return send_direct(client, exchange, (head, last), (file, start, end)).await;
+    }
     let (mut head, mut at) = (head, start);
     while at < end || !head.is_empty() {
         if head.is_empty() && exchange.location.files.sendfile && client.throttle.is_none() && !client.is_lent() {
@@ -86,6 +89,38 @@ pub(crate) async fn send_parts(
     sent.await.is_ok() && flush(client, exchange).await
 }
 
+/// The same with `directio`: one half of `output_buffers` is read while the other one is sent.
+async fn send_direct(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (mut head, last): (&[u8], Push),
+    (file, start, end): (&Descriptor, u64, u64),
+) -> bool {
+    let (at_once, ahead) = exchange.location.files.output_buffers.halves();
+    let mut at = start;
+    let mut next = Some(disk::begin(file, at, end, at_once));
+    while at < end {
+        let reading = next.take().unwrap_or_else(|| disk::begin(file, at, end, at_once));
+        let piece = match disk::finish(reading).await {
+            Ok(piece) => piece,
+            Err(failure) => return unread(exchange, &failure),
+        };
+        if piece.bytes().is_empty() {
+            return too_short(exchange, at, end);
+        }
+        at += piece.bytes().len() as u64;
+        next = (ahead && at < end).then(|| disk::begin(file, at, end, at_once));
+        let push = if at == end { last } else { Push::Now };
+        let sent = poll_fn(|cx| Poll::Ready(client.send_as(cx, [head, piece.bytes(), b"", b""], push)));
+        if sent.await.is_err() || !flush(client, exchange).await {
+            return false;
+        }
+        head = b"";
+        exchange.body_bytes_sent += piece.bytes().len() as u64;
+    }
+    true
+}
+
 /// One read and one send of what is in memory.
 fn piece(
     cx: &mut Context<'_>,
@@ -94,7 +129,8 @@ fn piece(
     (head, last): (&[u8], Push),
     (file, at, end): (&Descriptor, u64, u64),
 ) -> Piece {
-    let want = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+    let most = exchange.location.files.output_buffers.all();
+    let want = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(most);
     exchange.worker.context.scratch.with_read(|buffer| {
         let Some((front, rest)) = buffer.split_at_mut_checked(head.len()).filter(|(_, rest)| rest.len() >= LEAST)
         else {
@@ -162,7 +198,7 @@ async fn pass(client: &mut Client, exchange: &mut Exchange, (file, mut at, end):
 
 /// The next bytes of a file, never none; `None` when that failed.
 pub(crate) async fn next_step(exchange: &Exchange, file: &Descriptor, at: u64, end: u64) -> Option<Vec<u8>> {
-    match disk::read(file, at, end).await {
+    match disk::read(file, at, end, exchange.location.files.output_buffers.all()).await {
         Ok(step) if step.is_empty() && at < end => {
             too_short(exchange, at, end);
             None

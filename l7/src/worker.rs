@@ -26,7 +26,7 @@ pub struct Worker {
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
     /// `open_file_cache`: one for each way to write it.
-    open_files: RefCell<AHashMap<(usize, Duration), disk::Cache>>,
+    open_files: RefCell<AHashMap<(usize, Duration, Option<(u64, usize)>), disk::Cache>>,
     /// Bytes of bodies in memory beyond `client_body_buffer_size`.
     pub(crate) held: Rc<Cell<usize>>,
 }
@@ -72,13 +72,13 @@ impl Worker {
         resolver
     }
 
-    /// Lends the files kept open by these settings.
+    /// Lends the files kept open by these settings and this `directio`.
     pub(crate) fn with_open_files<R>(
         &self,
-        settings: &disk::CacheSettings,
+        (settings, direct): (&disk::CacheSettings, Option<(u64, usize)>),
         use_them: impl FnOnce(&mut disk::Cache) -> R,
     ) -> R {
-        use_them(self.open_files.borrow_mut().entry((settings.most, settings.inactive)).or_default())
+        use_them(self.open_files.borrow_mut().entry((settings.most, settings.inactive, direct)).or_default())
     }
 
     pub(crate) fn take_memory(&self) -> Memory {

@@ -18,6 +18,7 @@ mod buffer_sizes;
 mod buffering;
 mod charset;
 mod codings;
+mod directio;
 mod endings;
 mod error_logs;
 mod error_pages;

@@ -1,25 +1,27 @@
 //! Files as requests find them on disk: what is at a path, opened or only looked at.
 //!
 //! Paths are opened where they are asked for, as nginx does it: names are in the kernel's memory but
-//! for the first time. Bytes that are not are read elsewhere ([`read`]). `content` asks for what it
-//! serves, `links` walks a path that may hold no symbolic links.
+//! for the first time. Bytes that are not are read elsewhere ([`read`]), those of `directio` always
+//! ([`direct`]). `content` asks for what it serves, `links` walks a path that may hold no symbolic links.
 
 mod cache;
+mod direct;
 mod links;
 mod read;
 
 pub(crate) use cache::{Cache, Settings as CacheSettings};
+pub(crate) use direct::{MOST_ALIGNMENT, begin, finish};
 pub(crate) use links::{Links, Which};
 pub(crate) use read::{Now, bring, now, read};
 
 use crate::exchange::Exchange;
 use fairlead_core::clock::tick;
-use fairlead_core::log::OsError;
+use fairlead_core::log::{Level, OsError};
 use rustix::fs::{Advice, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// What a path leads to.
@@ -41,8 +43,27 @@ pub(crate) struct About {
     pub identity: (u64, u64),
 }
 
+#[derive(Debug)]
+pub(crate) struct File {
+    fd: OwnedFd,
+    /// `directio`: what its reads are aligned to.
+    direct: Option<usize>,
+}
+
+impl File {
+    pub fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// An open file, for as long as somebody reads it.
-pub(crate) type Descriptor = Arc<OwnedFd>;
+pub(crate) type Descriptor = Arc<File>;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
@@ -87,11 +108,12 @@ pub(crate) fn open(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
         return open_now(exchange, path);
     }
     let now = tick();
-    if let Some(found) = exchange.worker.with_open_files(settings, |cache| cache.find(path, settings, now)) {
+    let kept = (settings, exchange.location.files.directio);
+    if let Some(found) = exchange.worker.with_open_files(kept, |cache| cache.find(path, settings, now)) {
         return found;
     }
     let found = open_now(exchange, path);
-    exchange.worker.with_open_files(settings, |cache| cache.keep(path, &found, settings, now));
+    exchange.worker.with_open_files(kept, |cache| cache.keep(path, &found, settings, now));
     found
 }
 
@@ -104,11 +126,27 @@ fn open_now(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
                 // Only advice.
                 let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
             }
-            Found::File(Arc::new(file), about)
+            let direct = alignment(exchange, path, &file, about.length);
+            Found::File(Arc::new(File { fd: file, direct }), about)
         }
         Kind::Folder => Found::Folder,
         Kind::Other => Found::Other,
     })
+}
+
+/// Makes the kernel read a long file past its memory, where `directio` says so.
+fn alignment(exchange: &Exchange, path: &[u8], file: &OwnedFd, length: u64) -> Option<usize> {
+    let (least, alignment) = exchange.location.files.directio?;
+    if length < least {
+        return None;
+    }
+    match direct::set(file, true) {
+        Ok(()) => Some(alignment),
+        Err(errno) => {
+            exchange.log(Level::Alert, format_args!("{}", direct::refused(path, errno)));
+            None
+        }
+    }
 }
 
 /// Says what is at `path`.

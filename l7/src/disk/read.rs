@@ -1,7 +1,7 @@
 //! Reads files without making the worker wait: what is in the kernel's memory is read at once, the
 //! rest on the runtime's blocking threads.
 
-use super::Descriptor;
+use super::{Descriptor, direct};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use std::io::{self, IoSliceMut};
 
@@ -27,12 +27,16 @@ pub(crate) fn now(file: &Descriptor, at: u64, buffer: &mut [u8]) -> io::Result<N
     }
 }
 
-/// Most of one read.
+/// What is brought into memory at once.
 const STEP: usize = 128 << 10;
 
-/// Reads on from `at`, at most up to `end`; nothing is the end of the file.
-pub(crate) async fn read(file: &Descriptor, at: u64, end: u64) -> io::Result<Vec<u8>> {
-    let want = STEP.min(usize::try_from(end.saturating_sub(at)).unwrap_or(STEP));
+/// Reads on from `at`, at most `most` bytes and up to `end`; nothing is the end of the file.
+pub(crate) async fn read(file: &Descriptor, at: u64, end: u64, most: usize) -> io::Result<Vec<u8>> {
+    if file.is_direct() {
+        let piece = direct::finish(direct::begin(file, at, end, most)).await?;
+        return Ok(piece.bytes().to_vec());
+    }
+    let want = most.min(usize::try_from(end.saturating_sub(at)).unwrap_or(most));
     let mut step = vec![0; want];
     match now(file, at, &mut step)? {
         Now::Read(count) => step.truncate(count),

@@ -2,7 +2,7 @@
 
 use crate::content::ListingSettings;
 use crate::directives::{ALL, IF_LOCATION, LOCATION};
-use crate::disk::{CacheSettings, Links, Which};
+use crate::disk::{CacheSettings, Links, MOST_ALIGNMENT, Which};
 use crate::plan::{Modified, Types};
 use crate::route::Kind;
 use crate::settings::LocationBlock;
@@ -29,8 +29,30 @@ pub(crate) struct Settings {
     /// `aio`: the disk is waited for elsewhere, whatever sends the bytes.
     pub aio: bool,
     pub read_ahead: u64,
+    /// `directio`: of files from this length on, with `directio_alignment`.
+    pub directio: Option<(u64, usize)>,
+    directio_alignment: usize,
+    pub output_buffers: OutputBuffers,
     pub cache: CacheSettings,
     pub listing: ListingSettings,
+}
+
+/// How much of a file is read at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OutputBuffers {
+    number: usize,
+    size: usize,
+}
+
+impl OutputBuffers {
+    pub fn all(self) -> usize {
+        self.number * self.size
+    }
+
+    /// How much of them is read at once, and whether there is as much for what is being sent.
+    pub fn halves(self) -> (usize, bool) {
+        if self.number < 2 { (self.size, false) } else { (self.number / 2 * self.size, true) }
+    }
 }
 
 /// An extension in lower case, and its content type.
@@ -235,6 +257,57 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         doc: "With any size but `0` the kernel is told that files of more than 128 KiB are read from end to end; how far \
               it reads ahead is its own decision.",
         set: |files, given| given.size(0).map(|size| files.read_ahead = size),
+    },
+    Row {
+        name: "directio",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Text], "size | off"),
+        repeat: Repeat::Once,
+        default: Some("off"),
+        doc: "Files of this size or more are read from the disk past the kernel's memory (`O_DIRECT`) and not sent by \
+              `sendfile`: long files that are asked for once do not take the place of others there. Reads are done on \
+              threads of their own, with `output_buffers` for memory.",
+        set: |files, given| {
+            let least = if given.text(0) == "off" { None } else { Some(given.size(0)?) };
+            files.directio = least.map(|least| (least, files.directio_alignment));
+            Ok(())
+        },
+    },
+    Row {
+        name: "directio_alignment",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Size], "size"),
+        repeat: Repeat::Once,
+        default: Some("512"),
+        doc: "What reads of `directio` are aligned to, a power of two up to 1m: what the disk wants, mostly 512 or 4k.",
+        set: |files, given| {
+            let size = usize::try_from(given.size(0)?).ok().filter(|size| size.is_power_of_two());
+            let size = size.filter(|size| *size <= MOST_ALIGNMENT);
+            let wrong = || given.error(0, "\"directio_alignment\" must be a power of two up to 1m");
+            files.directio_alignment = size.ok_or_else(wrong)?;
+            files.directio = files.directio.map(|(least, _)| (least, files.directio_alignment));
+            Ok(())
+        },
+    },
+    Row {
+        name: "output_buffers",
+        contexts: ALL,
+        args: Args::exactly(&[Value::Int(1..=1 << 20), Value::Size], "number size"),
+        repeat: Repeat::Once,
+        default: Some("2 32k"),
+        doc: "Memory that a file is read into when it is not sent by `sendfile`: the product of both, at most 64m, is read \
+              at once, though what the kernel has in memory never in more than 64k. With `directio` and two or more one half is \
+              read while the other is sent.",
+        set: |files, given| {
+            let number = usize::try_from(given.int(0)?).unwrap_or(1);
+            let size = usize::try_from(given.size(1)?).unwrap_or(usize::MAX);
+            let fits = number.checked_mul(size).is_some_and(|all| all <= 64 << 20);
+            if size == 0 || !fits {
+                return Err(given.error(1, "\"output_buffers\" must have from 1 byte to 64m together"));
+            }
+            files.output_buffers = OutputBuffers { number, size };
+            Ok(())
+        },
     },
     Row {
         name: "disable_symlinks",

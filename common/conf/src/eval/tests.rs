@@ -251,7 +251,7 @@ fn blocks_with_wrong_heads_are_still_looked_into() {
 
 #[test]
 fn directives_without_effect_are_checked_and_pass() {
-    assert_eq!(told("tcp_nopush on; output_buffers 2 32k; directio 4m; server { tcp_nopush off; }"), [""; 0]);
+    assert_eq!(told("tcp_nopush on; gzip_buffers 2 32k; send_lowat 4m; server { tcp_nopush off; }"), [""; 0]);
     for (text, expected) in [
         (
             "tcp_nopush yes;",
@@ -263,7 +263,7 @@ fn directives_without_effect_are_checked_and_pass() {
             "\"tcp_nopush\" directive is duplicate | it may be written once in a block: remove one of them",
         ),
         ("types_hash_max_size 1k;", "\"types_hash_max_size\" directive invalid number | write a number from 1 on"),
-        ("directio often;", "\"directio\" directive invalid value | write size or off"),
+        ("send_lowat often;", "\"send_lowat\" directive invalid value | write size"),
     ] {
         assert_eq!(told(text), [expected], "{text}");
     }
