@@ -110,6 +110,7 @@ fn pages() -> Vec<Page> {
     pages.extend(fairlead_conf::pages(resolver::DIRECTIVES, "resolver"));
     pages.extend(fairlead_l4::pages());
     pages.extend(fairlead_l7::pages());
+    pages.extend(fairlead_appliance::pages());
     pages
 }
 

@@ -53,6 +53,8 @@ pub struct EnvVariable {
 /// What the main level writes into.
 pub struct Scope {
     pub main: Main,
+    /// Checked, and otherwise the business of the appliance's first process.
+    appliance: fairlead_appliance::Settings,
     pub error_logs: ErrorLogs,
 }
 
@@ -60,6 +62,7 @@ pub static LEVEL: LazyLock<Level<Scope>> = LazyLock::new(|| {
     Level::new(Contexts::MAIN)
         .with(DIRECTIVES, |scope: &mut Scope| &mut scope.main)
         .with(log::DIRECTIVES, |scope: &mut Scope| &mut scope.error_logs)
+        .with(fairlead_appliance::DIRECTIVES, |scope: &mut Scope| &mut scope.appliance)
 });
 
 pub static EVENTS: LazyLock<Level<Events>> =
@@ -67,7 +70,11 @@ pub static EVENTS: LazyLock<Level<Events>> =
 
 /// Reads the main level of `tree`; what is wrong goes to `cx`.
 pub fn read(tree: &Tree, invocation: &Invocation, cx: &Cx) -> Scope {
-    let mut scope = Scope { main: Main::new(invocation), error_logs: ErrorLogs::default() };
+    let mut scope = Scope {
+        main: Main::new(invocation),
+        appliance: fairlead_appliance::Settings::default(),
+        error_logs: ErrorLogs::default(),
+    };
     LEVEL.defaults(&mut scope, cx);
     LEVEL.eval(&tree.root, &mut scope, cx);
     if !tree.root.statements.iter().any(|statement| &*statement.name.text == "error_log") {

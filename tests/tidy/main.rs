@@ -19,7 +19,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead-core", &["fairlead-conf"]),
     ("fairlead-l4", &["fairlead-conf", "fairlead-core"]),
     ("fairlead-l7", &["fairlead-conf", "fairlead-core"]),
-    ("fairlead", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"]),
+    ("fairlead-appliance", &["fairlead-conf", "fairlead-core"]),
+    (
+        "fairlead",
+        &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"],
+    ),
     ("fairlead-init", &[]),
     ("fairlead-harness", &[]),
     ("fairlead-bench", &[]),

@@ -46,6 +46,11 @@ impl Contexts {
     pub const STREAM_SERVER: Contexts = Contexts(1 << 11);
     pub const STREAM_UPSTREAM: Contexts = Contexts(1 << 12);
     pub const STREAM_MATCH: Contexts = Contexts(1 << 13);
+    pub const APPLIANCE: Contexts = Contexts(1 << 14);
+    pub const INTERFACE: Contexts = Contexts(1 << 15);
+    pub const VLAN: Contexts = Contexts(1 << 16);
+    pub const BOND: Contexts = Contexts(1 << 17);
+    pub const MANAGEMENT: Contexts = Contexts(1 << 18);
 
     pub const fn or(self, other: Contexts) -> Contexts {
         Contexts(self.0 | other.0)
@@ -73,6 +78,11 @@ impl Contexts {
             "stream server",
             "stream upstream",
             "stream match",
+            "appliance",
+            "interface",
+            "vlan",
+            "bond",
+            "management",
         ];
         let set = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
         set.map(|(_, name)| *name).collect()

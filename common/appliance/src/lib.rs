@@ -1,0 +1,21 @@
+//! The `appliance {}` block: what makes a machine of our own out of a configuration file.
+//!
+//! Its rows, what they mean ([`Settings`]), and what the kernel must be told for them to be true
+//!. Nothing here touches the system: `fairlead -t` only checks the block, and the
+//! appliance's first process applies it.
+
+mod directives;
+mod link;
+mod read;
+mod settings;
+mod together;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use directives::{DIRECTIVES, pages};
+pub use link::{Bond, BondMode, Gateway, HashPolicy, Interface, LacpRate, Link, LinkName, Route, Vlan};
+pub use read::{Reading, of, read};
+pub use settings::{AuthorizedKey, DEFAULT_MANAGEMENT_PORT, Management, Ntp, Settings, Sysctl, Watchdog};
+pub use words::{Mac, Written};
