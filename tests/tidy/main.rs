@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("fairlead-init", &[]),
     ("fairlead-harness", &[]),
+    ("fairlead-disk", &[]),
     ("fairlead-bench", &[]),
     ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
 ];
