@@ -34,7 +34,19 @@ pub struct Main {
     pub user: Option<(Box<str>, Option<Box<str>>)>,
     pub pid: PathBuf,
     pub env: Vec<EnvVariable>,
+    pub seccomp: WorkerSeccomp,
     pub events: Events,
+}
+
+/// Which calls to the kernel the worker process may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerSeccomp {
+    /// Any.
+    #[default]
+    Off,
+    /// Any; those that `On` would refuse are noted in the kernel's log.
+    Log,
+    On,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +118,7 @@ impl Main {
             user: None,
             pid: invocation.prefix.join("logs/fairlead.pid"),
             env: Vec::new(),
+            seccomp: WorkerSeccomp::default(),
             events: Events { worker_connections: 512 },
         }
     }
@@ -230,6 +243,20 @@ pub const DIRECTIVES: &[Directive<Main>] = &[
         )
     },
     Directive {
+        default: Some("off"),
+        ..row(
+            "worker_seccomp",
+            Args::exactly(&[Value::OneOf(&["on", "off", "log"])], "on | off | log"),
+            "Whether the worker process may ask of the kernel only what serving takes. A call that no worker \
+             process makes (starting a program, tracing, mounting, loading code into the kernel, …) ends it at \
+             once, and the master starts another; any other call that is not needed fails with EPERM, memory \
+             never becomes executable, and sockets are of IPv4, IPv6 and Unix. `log` refuses nothing and notes in \
+             the kernel's log what `on` would refuse. A reload may turn it on; to turn it off takes a new worker \
+             process (USR2, or a restart).",
+            set_seccomp,
+        )
+    },
+    Directive {
         repeat: Repeat::Append,
         ..row(
             "load_module",
@@ -289,6 +316,15 @@ fn set_env(main: &mut Main, given: &Given<'_>) -> Result<(), Diagnostic> {
         return Err(given.error(0, "empty variable name in \"env\""));
     }
     main.env.push(EnvVariable { name: name.into(), value });
+    Ok(())
+}
+
+fn set_seccomp(main: &mut Main, given: &Given<'_>) -> Result<(), Diagnostic> {
+    main.seccomp = match given.text(0) {
+        "on" => WorkerSeccomp::On,
+        "log" => WorkerSeccomp::Log,
+        _ => WorkerSeccomp::Off,
+    };
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::handoff;
 use crate::load::{self, Loaded};
 use crate::messages::{Answer, Configure, Order, Socket};
 use crate::pidfile::PidFile;
+use crate::privileges;
 use crate::signals::{Event, Received, Signals};
 use crate::sockets::{Prepared, Sockets};
 use crate::supervise::{Ending, Respawn, WorkerHandle};
@@ -141,6 +142,11 @@ impl Master {
             life: Life::Serving,
         };
         master.log(Level::Notice, &format!("fairlead/{}", env!("CARGO_PKG_VERSION")));
+        if master.loaded.generation.main.master_process
+            && let Err(error) = privileges::keep_the_masters()
+        {
+            master.log(Level::Alert, &error.to_string());
+        }
         master.start_worker();
         Ok(master)
     }

@@ -1,8 +1,15 @@
-//! What the worker process may do: limits, priority, user, capabilities.
-//! Only ever gives away, and only in the worker process.
+//! What the processes may do: limits, priority, user, capabilities, and which calls the worker
+//! process may make. Only ever gives away.
 
-use crate::main_conf::Main;
+mod calls;
+mod capabilities;
+mod filter;
+
+pub use capabilities::{keep_the_masters, may_be_transparent};
+
+use crate::main_conf::{Main, WorkerSeccomp};
 use fairlead_core::log::{ErrorLog, Level};
+use filter::Temper;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
@@ -24,19 +31,34 @@ pub fn settle(main: &Main, log: &ErrorLog, transparent: bool) -> io::Result<()> 
     if Uid::effective().is_root() {
         // Else the change of user takes them all.
         prctl::set_keepcaps(transparent).map_err(|error| failed("prctl(PR_SET_KEEPCAPS)", error))?;
+        capabilities::close_the_door()?;
         become_user(main)?;
     }
-    drop_capabilities(if transparent { NET_RAW } else { 0 })?;
+    capabilities::keep_the_workers(transparent)?;
     prctl::set_no_new_privs().map_err(|error| failed("prctl(PR_SET_NO_NEW_PRIVS)", error))?;
     if main.rlimit_core.is_some() {
         // A process that has changed its user leaves no core file otherwise.
         prctl::set_dumpable(true).map_err(|error| failed("prctl(PR_SET_DUMPABLE)", error))?;
     }
-    match &main.working_directory {
-        Some(folder) => std::env::set_current_dir(folder)
-            .map_err(|error| io::Error::other(format!("chdir(\"{}\") failed ({error})", folder.display()))),
-        None => Ok(()),
+    if let Some(folder) = &main.working_directory {
+        std::env::set_current_dir(folder)
+            .map_err(|error| io::Error::other(format!("chdir(\"{}\") failed ({error})", folder.display())))?;
     }
+    filter_calls(main.seccomp)
+}
+
+/// From now on this process makes no other calls than serving takes; all of its threads.
+///
+/// # Errors
+/// The call that failed: the kernel has no seccomp.
+pub fn filter_calls(wanted: WorkerSeccomp) -> io::Result<()> {
+    let temper = match wanted {
+        WorkerSeccomp::Off => return Ok(()),
+        WorkerSeccomp::On => Temper::Strict,
+        WorkerSeccomp::Log => Temper::Noting,
+    };
+    let mut program = filter::compile(calls::rules(), temper, std::process::id());
+    filter::install(&mut program).map_err(|error| io::Error::other(format!("seccomp() failed ({error})")))
 }
 
 fn failed(call: &str, error: nix::Error) -> io::Error {
@@ -95,66 +117,4 @@ fn become_user(main: &Main) -> io::Result<()> {
     setgid(gid).map_err(|error| failed(&format!("setgid({gid})"), error))?;
     initgroups(&name, gid).map_err(|error| failed(&format!("initgroups({}, {gid})", user.name), error))?;
     setuid(user.uid).map_err(|error| failed(&format!("setuid({})", user.uid), error))
-}
-
-/// Those that survive a change of user, or were given to an ordinary user (ambient ones).
-fn drop_capabilities(but: u32) -> io::Result<()> {
-    clear_ambient()?;
-    let [_, permitted, _] = capabilities()?;
-    keep_only(but & permitted)
-}
-
-/// `CAP_NET_RAW`, among the first 32: what nginx keeps for `transparent`.
-const NET_RAW: u32 = 1 << 13;
-
-/// Whether sockets of this thread may use addresses that are not ours.
-pub fn may_be_transparent() -> bool {
-    capabilities().is_ok_and(|[effective, _, _]| effective & NET_RAW != 0)
-}
-
-#[allow(unsafe_code)]
-fn clear_ambient() -> io::Result<()> {
-    // SAFETY: this prctl takes numbers only.
-    let done = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
-    // Kernels before 4.3 have no ambient set.
-    if done == 0 || nix::Error::last() == nix::Error::EINVAL {
-        Ok(())
-    } else {
-        Err(failed("prctl(PR_CAP_AMBIENT)", nix::Error::last()))
-    }
-}
-
-/// `struct __user_cap_header_struct` with `_LINUX_CAPABILITY_VERSION_3`, of the calling thread.
-#[repr(C)]
-struct Header {
-    version: u32,
-    pid: i32,
-}
-
-impl Header {
-    const OURS: Header = Header { version: 0x2008_0522, pid: 0 };
-}
-
-/// The first 32 effective, permitted and inheritable ones.
-#[allow(unsafe_code)]
-fn capabilities() -> io::Result<[u32; 3]> {
-    let header = Header::OURS;
-    let mut sets = [[0u32; 3]; 2];
-    // SAFETY: version 3 reads the header and writes two data structs of three words each, which is
-    // what is given.
-    let done = unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets) };
-    let [first, _] = sets;
-    if done == 0 { Ok(first) } else { Err(failed("capget()", nix::Error::last())) }
-}
-
-/// `kept` are among those permitted.
-#[allow(unsafe_code)]
-fn keep_only(kept: u32) -> io::Result<()> {
-    let header = Header::OURS;
-    // Effective, permitted and inheritable, twice 32 of each.
-    let sets = [[kept, kept, 0], [0; 3]];
-    // SAFETY: version 3 reads the header and two data structs of three words each, which is what
-    // is given; clearing sets is always allowed.
-    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const sets) };
-    if done == 0 { Ok(()) } else { Err(failed("capset()", nix::Error::last())) }
 }

@@ -4,6 +4,7 @@
 
 use crate::control::Control;
 use crate::generation::{Built, Generation, Inputs, Plane, build, has_errors};
+use crate::main_conf::WorkerSeccomp;
 use crate::messages::{Answer, Configure, Order};
 use crate::privileges;
 use crate::signals::{Event, Signals};
@@ -47,6 +48,8 @@ struct Worker {
     threads: BTreeMap<usize, Thread>,
     started: usize,
     prober: Option<Prober>,
+    /// What the kernel holds this process to.
+    seccomp: WorkerSeccomp,
     replies: Replies,
     answers: Receiver<Reply>,
     /// Connections that ended threads have cut off.
@@ -103,6 +106,7 @@ pub fn run(control: Control, place: Place) -> io::Result<()> {
         threads: BTreeMap::new(),
         started: 0,
         prober: None,
+        seccomp: WorkerSeccomp::Off,
         replies: Replies { to, wake },
         answers,
         cut: 0,
@@ -209,9 +213,7 @@ impl Worker {
             Err(reason) if self.serving.is_none() => return Err(io::Error::other(reason)),
             Err(reason) => return self.answer(&Answer::Refused(id, reason)),
         };
-        if self.serving.is_none() && self.taken.is_none() && self.place == Place::OwnProcess {
-            privileges::settle(&generation.main, &generation.error_log, generation.wants_transparent())?;
-        }
+        self.settle(&generation)?;
         self.take_sockets(configure);
         self.start_threads(generation.main.workers)?;
         // First, so that a peer that must pass a check before its first request gets none earlier.
@@ -223,6 +225,29 @@ impl Worker {
         let before = self.taken.as_deref().or(self.serving.as_deref());
         retire(before.into_iter().flat_map(Generation::groups), generation.groups());
         self.taken = Some(generation);
+        Ok(())
+    }
+
+    /// Gives up what this generation does not need, before anything of it is served.
+    fn settle(&mut self, generation: &Generation) -> io::Result<()> {
+        if self.place == Place::InMaster {
+            return Ok(());
+        }
+        let wanted = generation.main.seccomp;
+        if self.serving.is_none() && self.taken.is_none() {
+            privileges::settle(&generation.main, &generation.error_log, generation.wants_transparent())?;
+        } else if wanted == self.seccomp {
+            return Ok(());
+        } else if self.seccomp == WorkerSeccomp::On {
+            let words =
+                "\"worker_seccomp\" stays on until there is a new worker process: upgrade with USR2, or restart";
+            generation.error_log.write(Level::Warn, 0, format_args!("{words}"));
+            return Ok(());
+        } else {
+            // Filters add up: the strictest answers.
+            privileges::filter_calls(wanted)?;
+        }
+        self.seccomp = wanted;
         Ok(())
     }
 

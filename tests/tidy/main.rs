@@ -46,7 +46,9 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/control.rs", "descriptors arrive over a socket and become owned"),
     ("src/daemon.rs", "fork, before any thread exists"),
     ("src/handoff.rs", "descriptors are inherited from the old program"),
-    ("src/privileges.rs", "prctl and capset have no safe wrapper"),
+    ("src/privileges.rs", "setpriority has no safe wrapper"),
+    ("src/privileges/capabilities.rs", "prctl, capget and capset have no safe wrapper"),
+    ("src/privileges/filter.rs", "seccomp has no safe wrapper"),
 ];
 
 const MOST_LINES: usize = 700;

@@ -172,6 +172,9 @@ impl Setup {
             "daemon off;\npid {{dir}}/pid;\nerror_log {{dir}}/error.log info;\nworker_processes {};\n{}\nevents {{ {} }}\n",
             self.workers, self.main, self.events
         ));
+        if !self.is_nginx() && !self.main.contains("worker_seccomp") {
+            text.push_str(&confinement());
+        }
         text.push_str(blocks);
         if self.is_nginx() {
             text = text.replacen("http {", &format!("http {{ {NGINX_TEMPORARY}"), 1);
@@ -217,6 +220,12 @@ impl Setup {
         }
         self.port(name).map(|address| address.port().to_string())
     }
+}
+
+/// Everything is tested with the calls of the worker process filtered. `FAIRLEAD_TEST_SECCOMP=log` finds
+/// out, in the kernel's log, which call a test misses.
+fn confinement() -> String {
+    format!("worker_seccomp {};\n", std::env::var("FAIRLEAD_TEST_SECCOMP").as_deref().unwrap_or("on"))
 }
 
 pub fn http_block(body: &str) -> String {
