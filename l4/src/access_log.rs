@@ -7,7 +7,6 @@ use fairlead_conf::{Diagnostic, Piece, Template};
 use fairlead_core::clock::Tick;
 use fairlead_core::log::{AccessEntry, AccessLog, Destination, Escape, FileCaching, Format, is_true, push_escaped};
 use fairlead_core::plan::Build;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// One `access_log` in force.
@@ -38,12 +37,8 @@ impl Line {
         Arc::new(Line { name: format.name.clone(), escape: format.escape, text: Template { pieces } })
     }
 
-    fn render(&self, record: &Record, now: Tick, value: &mut Vec<u8>, out: &mut Vec<u8>) {
-        self.text.render(out, |variable, out| {
-            value.clear();
-            let exists = record.push(*variable, now, value);
-            push_escaped(self.escape, exists.then_some(&value[..]), out);
-        });
+    fn render(&self, record: &Record, now: Tick, out: &mut Vec<u8>) {
+        self.text.render(out, |variable, out| push_escaped(self.escape, out, |out| record.push(*variable, now, out)));
     }
 }
 
@@ -82,30 +77,25 @@ impl Access {
     }
 
     pub fn write(&self, record: &Record, now: Tick) {
-        thread_local! {
-            static VALUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        if !self.asked_for(record, now) {
+            return;
         }
-        VALUE.with_borrow_mut(|value| {
-            if !self.asked_for(record, now, value) {
-                return;
-            }
-            let logs = &record.worker.context.logs;
-            let Some(path) = &self.path else {
-                return logs.line(&self.log, |out| self.format.render(record, now, value, out));
-            };
-            let mut name = Vec::new();
-            record.render(path, now, &mut name);
-            // Nothing in a name can end it early.
-            name.retain(|byte| *byte != 0);
-            logs.line_to(&name, &self.log, |out| self.format.render(record, now, value, out));
-        });
+        let logs = &record.worker.context.logs;
+        let Some(path) = &self.path else {
+            return logs.line(&self.log, |out| self.format.render(record, now, out));
+        };
+        let mut name = Vec::new();
+        record.render(path, now, &mut name);
+        // Nothing in a name can end it early.
+        name.retain(|byte| *byte != 0);
+        logs.line_to(&name, &self.log, |out| self.format.render(record, now, out));
     }
 
     /// What `if=` says.
-    fn asked_for(&self, record: &Record, now: Tick, value: &mut Vec<u8>) -> bool {
+    fn asked_for(&self, record: &Record, now: Tick) -> bool {
         let Some(condition) = &self.condition else { return true };
-        value.clear();
-        record.render(condition, now, value);
-        is_true(value)
+        let mut value = Vec::new();
+        record.render(condition, now, &mut value);
+        is_true(&value)
     }
 }

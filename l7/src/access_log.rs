@@ -7,10 +7,9 @@ use std::fmt;
 
 /// One line per `access_log` in force.
 pub(crate) fn write(exchange: &Exchange) {
-    let mut value = Vec::new();
     for access in &exchange.location.access_logs {
         if let Some(condition) = &access.condition {
-            value.clear();
+            let mut value = Vec::new();
             exchange.render(condition, &mut value);
             if !is_true(&value) {
                 continue;
@@ -19,9 +18,7 @@ pub(crate) fn write(exchange: &Exchange) {
         let logs = &exchange.worker.context.logs;
         let line = |out: &mut Vec<u8>| {
             access.format.render(out, |variable, out| {
-                value.clear();
-                let known = exchange.push_value(variable, &mut value);
-                push_escaped(access.escape, known.then_some(value.as_slice()), out);
+                push_escaped(access.escape, out, |out| exchange.push_value(variable, out));
             });
         };
         let Some(path) = &access.path else {

@@ -5,7 +5,7 @@
 
 use crate::access_log;
 use crate::client::Client;
-use crate::exchange::{After, Connection, Exchange, Memory};
+use crate::exchange::{After, Connection, Exchange};
 use crate::h1::{BadRequest, Limits, Progress, Request};
 use crate::plan::{Lingering, Location, VirtualServers};
 use crate::stats::Doing;
@@ -248,20 +248,21 @@ impl Place {
     async fn talk(&self, client: &mut Client, requests: &mut u64, early: Option<Box<Early>>) -> Talked {
         let mut memory = self.worker.take_memory();
         memory.request.buffer.extend_from_slice(early.as_deref().map_or(&[][..], |early| &early.0));
+        let mut exchange =
+            Exchange::new(self.worker.clone(), self.connection.clone(), &self.servers, *requests, memory);
         loop {
             *requests += 1;
-            let mut exchange =
-                Exchange::new(self.worker.clone(), self.connection.clone(), &self.servers, *requests, memory);
+            exchange.begin(*requests, &self.connection);
             let after = self.one(client, &mut exchange).await;
             client.counted.now(Doing::Waiting);
             let keepalive = exchange.location.keepalive_timeout;
-            let least = exchange.location.keepalive_min_timeout;
-            let location = (after == After::Linger).then(|| exchange.location.clone());
-            memory = exchange.into_memory();
+            exchange.renew();
             let goes_on = after == After::KeepAlive
-                && (!memory.request.buffer.is_empty() || self.stays_warm(client, keepalive, &memory).await);
+                && (!exchange.request.buffer.is_empty() || self.stays_warm(client, keepalive, &exchange).await);
             if !goes_on {
-                self.worker.give_back(memory);
+                let least = exchange.location.keepalive_min_timeout;
+                let location = (after == After::Linger).then(|| exchange.location.clone());
+                self.worker.give_back(exchange.into_memory());
                 return Talked { after, keepalive, least, location };
             }
         }
@@ -270,8 +271,8 @@ impl Place {
     /// Waits a moment for the next request with everything at hand: a busy client is served without
     /// taking and giving back memory each time. False when it does not come at once, or when a new
     /// generation has.
-    async fn stays_warm(&self, client: &mut Client, keepalive: Duration, memory: &Memory) -> bool {
-        if keepalive < SHORTEST_WARM || !memory.is_small() || !client.ticket.warm_up() {
+    async fn stays_warm(&self, client: &mut Client, keepalive: Duration, exchange: &Exchange) -> bool {
+        if keepalive < SHORTEST_WARM || !exchange.is_small() || !client.ticket.warm_up() {
             return false;
         }
         let round = client.ticket.round();

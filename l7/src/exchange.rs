@@ -3,6 +3,10 @@
 //! `run` is the order; each phase lives in its own file. Ends in exactly one
 //! access log line per `access_log` in force.
 
+mod memory;
+
+pub(crate) use memory::Memory;
+
 use crate::access_log;
 use crate::body::{BodyReader, Taken};
 use crate::client::Client;
@@ -22,7 +26,7 @@ use crate::variables::custom::Values;
 use crate::variables::{RequestId, Variable};
 use crate::worker::Worker;
 use fairlead_conf::Template;
-use fairlead_core::clock::{Tick, tick};
+use fairlead_core::clock::Tick;
 use fairlead_core::log::Level;
 use fairlead_core::net::{Address, ProxyHeader, TcpInfo};
 use fairlead_core::upstream::Peer;
@@ -151,43 +155,6 @@ pub struct Exchange {
     pub(crate) response: Response,
 }
 
-/// The buffers of an exchange, recycled by the worker.
-#[derive(Default)]
-pub(crate) struct Memory {
-    pub request: Request,
-    response: Response,
-    uri: Vec<u8>,
-    host: Vec<u8>,
-    sent_head: Vec<u8>,
-    upstream_head: Vec<u8>,
-    to_peer: Vec<u8>,
-    proxy_host: Vec<u8>,
-    proxy_port: Vec<u8>,
-    peer_uri: Vec<u8>,
-    attempts: Vec<Attempt>,
-    values: Values,
-    /// Where the last request went: most go where the one before went, and counting references
-    /// that all threads share is not free.
-    place: Option<(Arc<Server>, Arc<Location>)>,
-}
-
-impl Memory {
-    /// For a request that was not read from a client.
-    pub fn with(request: Request, uri: Vec<u8>, host: Vec<u8>) -> Memory {
-        Memory { request, uri, host, ..Memory::default() }
-    }
-
-    /// Not worth keeping when one request made it grow.
-    pub fn is_small(&self) -> bool {
-        self.request.buffer.capacity()
-            + self.sent_head.capacity()
-            + self.upstream_head.capacity()
-            + self.to_peer.capacity()
-            + self.values.held()
-            < 64 << 10
-    }
-}
-
 /// How often rules and index files may lead to another location, as in nginx.
 const MOST_MOVES: u8 = 10;
 
@@ -243,103 +210,6 @@ pub struct Attempt {
 }
 
 impl Exchange {
-    /// An exchange whose request head has been read, or could not be.
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        connection: Rc<Connection>,
-        servers: &VirtualServers,
-        requests: u64,
-        memory: Memory,
-    ) -> Exchange {
-        let mut memory = memory;
-        let place = memory.place.take();
-        let place = place.unwrap_or_else(|| (servers.default.clone(), servers.default.root.clone()));
-        Exchange::at(worker, connection, (requests, place), memory)
-    }
-
-    pub(crate) fn at(
-        worker: Rc<Worker>,
-        connection: Rc<Connection>,
-        (requests, (server, location)): (u64, (Arc<Server>, Arc<Location>)),
-        memory: Memory,
-    ) -> Exchange {
-        let Memory {
-            request,
-            response,
-            uri,
-            host,
-            sent_head,
-            upstream_head,
-            to_peer,
-            proxy_host,
-            proxy_port,
-            peer_uri,
-            attempts,
-            values,
-            place: _,
-        } = memory;
-        Exchange {
-            started: tick(),
-            worker,
-            connection,
-            requests,
-            server,
-            location,
-            uri,
-            args: None,
-            made_args: None,
-            host,
-            captures: RefCell::default(),
-            values,
-            passed: Passed::default(),
-            slices: RefCell::default(),
-            uid: UserIds::default(),
-            behind: None,
-            status: 0,
-            sent_head,
-            sent_trailers: RefCell::default(),
-            real_root: None,
-            tcp_info: None,
-            bytes_sent: 0,
-            body_bytes_sent: 0,
-            request_length: 0,
-            attempts,
-            proxying: false,
-            peer_body: BodyFraming::None,
-            proxy_host,
-            proxy_port,
-            peer_uri,
-            upstream_head,
-            upstream_trailers: Vec::new(),
-            to_peer,
-            packed: None,
-            completed: false,
-            id: RequestId::default(),
-            pipelined: requests > 1 && !request.buffer.is_empty(),
-            moved: false,
-            internal: false,
-            uri_changed: false,
-            whole_uri: false,
-            below_alias: false,
-            moves: 0,
-            warns_instead: None,
-            answer_status: None,
-            at_error_page: false,
-            ends_connection: false,
-            carried: Vec::new(),
-            buffering: None,
-            limit_rate: None,
-            sticky_cookies: Vec::new(),
-            taken: None,
-            body_is_gone: false,
-            body: BodyReader::Done,
-            body_length: 0,
-            consumed: 0,
-            response,
-            request,
-        }
-    }
-
     /// Runs the request whose head is in `request`; sends its response.
     pub(crate) async fn run(&mut self, client: &mut Client, servers: &VirtualServers) -> After {
         self.ask_tcp_info(client);
@@ -635,53 +505,6 @@ impl Exchange {
         // As nginx: after these the connection is not trusted to be in step.
         reply.close |= matches!(status, 400 | 413 | 414 | 494 | 500 | 501);
         reply
-    }
-
-    /// Gives the buffers back, with the bytes of the next request if the client pipelined it.
-    pub(crate) fn into_memory(self) -> Memory {
-        let Exchange {
-            mut request,
-            response,
-            mut uri,
-            mut host,
-            mut sent_head,
-            mut upstream_head,
-            to_peer,
-            mut proxy_host,
-            mut proxy_port,
-            mut peer_uri,
-            mut attempts,
-            mut values,
-            server,
-            location,
-            ..
-        } = self;
-        request.recycle(self.consumed);
-        uri.clear();
-        host.clear();
-        sent_head.clear();
-        upstream_head.clear();
-        proxy_host.clear();
-        proxy_port.clear();
-        peer_uri.clear();
-        attempts.clear();
-        values.clear();
-        let place = Some((server, location));
-        Memory {
-            request,
-            response,
-            uri,
-            host,
-            sent_head,
-            upstream_head,
-            to_peer,
-            proxy_host,
-            proxy_port,
-            peer_uri,
-            attempts,
-            values,
-            place,
-        }
     }
 
     /// Appends a template's text; variables without a value are empty.

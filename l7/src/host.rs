@@ -2,7 +2,6 @@
 
 /// Appends `text` in lower case, without port and final dot; false when it is no host.
 pub(crate) fn push_valid(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let start = out.len();
     let end = if text.first() == Some(&b'[') {
         match text.iter().position(|&byte| byte == b']') {
             Some(close) => close + 1,
@@ -22,21 +21,19 @@ pub(crate) fn push_valid(text: &[u8], out: &mut Vec<u8>) -> bool {
     if name.is_empty() || name.ends_with(b".") || !good_port {
         return false;
     }
-    let mut dot = false;
+    let bad =
+        |byte: u8| matches!(byte, 0..=b' ' | 0x7f | b'/' | b'\\' | b'"' | b'#' | b'%' | b'?' | b'@' | b'<' | b'>');
+    let mut before = 0;
     for &byte in name {
-        let bad = match byte {
-            b'.' => std::mem::replace(&mut dot, true),
-            0..=b' ' | 0x7f | b'/' | b'\\' | b'"' | b'#' | b'%' | b'?' | b'@' | b'<' | b'>' => true,
-            _ => {
-                dot = false;
-                false
-            }
-        };
-        if bad {
-            out.truncate(start);
+        if bad(byte) || (byte == b'.' && before == b'.') {
             return false;
         }
-        out.push(byte.to_ascii_lowercase());
+        before = byte;
+    }
+    let start = out.len();
+    out.extend_from_slice(name);
+    if let Some(copied) = out.get_mut(start..) {
+        copied.make_ascii_lowercase();
     }
     true
 }

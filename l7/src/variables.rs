@@ -22,9 +22,11 @@ pub use request_id::RequestId;
 use crate::content;
 use crate::exchange::Exchange;
 use crate::plan::Captures;
+use crate::respond;
 use fairlead_conf::{Cx, Diagnostic, Template, Word};
 use std::cell::RefCell;
 use std::fmt;
+use std::net::IpAddr;
 
 /// One variable without a parameter in its name.
 pub struct Row {
@@ -217,9 +219,29 @@ fn push_text(value: impl fmt::Display, out: &mut Vec<u8>) -> bool {
     write!(out, "{value}").is_ok()
 }
 
+fn push_number(number: impl Into<u64>, out: &mut Vec<u8>) -> bool {
+    respond::push_number(number.into(), out);
+    true
+}
+
+fn push_ip(ip: IpAddr, out: &mut Vec<u8>) -> bool {
+    let IpAddr::V4(ip) = ip else { return push_text(ip, out) };
+    for (number, part) in ip.octets().into_iter().enumerate() {
+        if number > 0 {
+            out.push(b'.');
+        }
+        respond::push_number(u64::from(part), out);
+    }
+    true
+}
+
 /// Milliseconds as seconds with three decimals: `0.012`.
 fn push_seconds(millis: u64, out: &mut Vec<u8>) -> bool {
-    push_text(format_args!("{}.{:03}", millis / 1000, millis % 1000), out)
+    respond::push_number(millis / 1000, out);
+    out.push(b'.');
+    let millis = millis % 1000;
+    out.extend([millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8));
+    true
 }
 
 /// Every variable with its meaning, for the reference: prefixes end in `_`.

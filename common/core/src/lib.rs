@@ -14,4 +14,5 @@ pub mod resolver;
 pub mod stats;
 pub mod upstream;
 pub mod variable;
+pub mod words;
 pub mod worker;

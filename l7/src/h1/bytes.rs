@@ -29,6 +29,24 @@ pub fn is_token(byte: u8) -> bool {
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
+/// What ends a field's name: its colon, and what no name may hold.
+pub(super) static ENDS_NAME: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ends[byte] = byte <= b' ' as usize || byte == b':' as usize || byte == 0x7f;
+        byte += 1;
+    }
+    ends
+};
+
+/// Length of the name at the front of `line`, up to and without its colon; `None` when it has none or
+/// holds what no name may hold.
+pub(super) fn name_len(line: &[u8]) -> Option<usize> {
+    let end = line.iter().position(|byte| ENDS_NAME[usize::from(*byte)])?;
+    (end > 0 && line.get(end) == Some(&b':')).then_some(end)
+}
+
 /// Digits only, no sign, no overflow.
 pub fn parse_decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {

@@ -1,6 +1,8 @@
 //! A request's head: the request line and header fields, checked as nginx checks them.
 
+use crate::h1::bytes::name_len;
 use crate::h1::{Header, Known, Slice, is_list_member, parse_decimal};
+use fairlead_core::words;
 use memchr::{memchr, memchr2};
 
 /// What a request line and its fields may be.
@@ -276,9 +278,9 @@ impl Request {
     fn parse_request_line(&mut self) -> Result<(), BadRequest> {
         let start = self.line.start as usize;
         let line = self.line.of(&self.buffer);
-        let method_end = memchr(b' ', line).unwrap_or(line.len());
+        let method_end = line.iter().position(|&byte| !is_method_byte(byte)).unwrap_or(line.len());
         let method = line.get(..method_end).unwrap_or_default();
-        if method.is_empty() || !method.iter().all(|&byte| is_method_byte(byte)) {
+        if method.is_empty() || !matches!(line.get(method_end), None | Some(b' ')) {
             return Err(INVALID_METHOD);
         }
         let mut target_start = method_end;
@@ -288,7 +290,7 @@ impl Request {
         let rest = line.get(target_start..).unwrap_or_default();
         let target_len = memchr(b' ', rest).unwrap_or(rest.len());
         let target = rest.get(..target_len).unwrap_or_default();
-        if target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) {
+        if target.is_empty() || words::any(target, b'/', |word| words::below(word, b'!') | words::equal(word, 0x7f)) {
             return Err(INVALID_LINE);
         }
         let version = trim_spaces(rest.get(target_len..).unwrap_or_default());
@@ -311,16 +313,15 @@ impl Request {
             return Err(LONG_FIELD);
         }
         let text = line.of(&self.buffer);
-        let colon = memchr(b':', text).ok_or(INVALID_FIELD)?;
+        let colon = name_len(text).ok_or(INVALID_FIELD)?;
         let name = text.get(..colon).unwrap_or_default();
-        let Some(keep) = check_name(name, limits) else {
-            return Err(INVALID_FIELD);
-        };
         let value = text.get(colon + 1..).unwrap_or_default();
-        if value.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f)) {
+        // A tab may pass: whether it is one is asked where there is one.
+        let suspicious = words::any(value, b' ', |word| words::below(word, b' ') | words::equal(word, 0x7f));
+        if suspicious && value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
             return Err(INVALID_FIELD);
         }
-        if !keep && limits.ignore_invalid {
+        if limits.ignore_invalid && !is_ordinary(name, limits) {
             return Ok(());
         }
         if self.headers.len() >= limits.headers {
@@ -516,6 +517,9 @@ fn parse_version(text: &[u8], method: &[u8]) -> Result<Version, BadRequest> {
         // HTTP/0.9 knows GET only.
         return if method == b"GET" { Ok(Version::Http09) } else { Err(INVALID_LINE) };
     }
+    if text == b"HTTP/1.1" {
+        return Ok(Version::Http11);
+    }
     let number = text.strip_prefix(b"HTTP/").ok_or(INVALID_LINE)?;
     if number.first() == Some(&b'0') {
         return Err(INVALID_LINE);
@@ -555,21 +559,9 @@ fn split_target(target: &[u8]) -> Result<(Authority, usize), BadRequest> {
     Ok((Some((start, start + len)), start + len))
 }
 
-/// Whether a field of this name is kept; `None` when no server may let it pass.
-fn check_name(name: &[u8], limits: &Limits) -> Option<bool> {
-    if name.is_empty() {
-        return None;
-    }
-    let mut keep = true;
-    for &byte in name {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {}
-            b'_' => keep &= limits.underscores,
-            0..=b' ' | 0x7f => return None,
-            _ => keep = false,
-        }
-    }
-    Some(keep)
+/// Letters, digits, hyphens, and underscores where they are allowed.
+fn is_ordinary(name: &[u8], limits: &Limits) -> bool {
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || (*byte == b'_' && limits.underscores))
 }
 
 fn trim_spaces(text: &[u8]) -> &[u8] {

@@ -1,8 +1,10 @@
 //! A peer's response head, parsed as nginx parses it: lenient about line ends,
 //! strict about where the body ends.
 
+use crate::h1::bytes::name_len;
 use crate::h1::request::trim;
 use crate::h1::{Header, Known, Slice, Version, is_list_member, parse_decimal};
+use fairlead_core::words;
 use memchr::memchr;
 use std::borrow::Cow;
 
@@ -96,11 +98,10 @@ impl Response {
     }
 
     fn take_field(&mut self, bytes: &[u8], line: &[u8], start: usize) -> Result<(), BadResponse> {
-        let colon = memchr(b':', line).ok_or_else(|| invalid(line))?;
+        let colon = name_len(line).ok_or_else(|| invalid(line))?;
         let name = line.get(..colon).unwrap_or_default();
         let value = line.get(colon + 1..).unwrap_or_default();
-        let bad_name = name.is_empty() || name.iter().any(|&byte| byte <= b' ' || byte == 0x7f);
-        if bad_name || value.iter().any(|&byte| byte == 0 || byte == b'\r') {
+        if words::any(value, b' ', |word| words::equal(word, 0) | words::equal(word, b'\r')) {
             return Err(invalid(line));
         }
         if self.headers.len() >= MAX_FIELDS {
@@ -108,14 +109,23 @@ impl Response {
         }
         let known = Known::of(name);
         let field = Header { name: Slice::new(start, start + colon), value: trim(value, start + colon + 1), known };
-        if is_single(known, name)
-            && let Some(first) = self.headers.iter().find(|first| first.name.of(bytes).eq_ignore_ascii_case(name))
-        {
-            self.duplicates.push((field, *first));
-        } else {
-            self.headers.push(field);
+        match self.first(bytes, known, name) {
+            Some(first) => self.duplicates.push((field, first)),
+            None => self.headers.push(field),
         }
         Ok(())
+    }
+
+    /// Of a field that may be said once: the one that said it before.
+    fn first(&self, bytes: &[u8], known: Known, name: &[u8]) -> Option<Header> {
+        if !is_single(known, name) {
+            return None;
+        }
+        let same = |first: &&Header| match known {
+            Known::Other | Known::XAccel => first.name.of(bytes).eq_ignore_ascii_case(name),
+            known => first.known == known,
+        };
+        self.headers.iter().find(same).copied()
     }
 
     /// Where the body ends (RFC 9112 section 6.3) and whether the connection outlives it.

@@ -47,7 +47,7 @@ pub(super) enum Failure {
 
 /// The client's head is on its way.
 pub(super) enum Started {
-    Body(Transfer),
+    Body(Box<Transfer>),
     /// 101: both sides now speak another protocol; bytes that came behind the head go first.
     Upgrade(Vec<u8>),
     /// Nothing is: something else becomes of the request.
@@ -282,9 +282,7 @@ impl<'a> Attempt<'a> {
 
     /// Whether a head that may be passed on is whole.
     fn parse_head(&self, exchange: &mut Exchange, bytes: &[u8]) -> Result<bool, Failure> {
-        let mut response = std::mem::take(&mut exchange.response);
-        let parsed = response.parse(bytes, self.head);
-        exchange.response = response;
+        let parsed = exchange.response.parse(bytes, self.head);
         if parsed == Ok(true) && !self.held {
             tell_duplicates(exchange, bytes);
         }
@@ -401,7 +399,7 @@ impl<'a> Attempt<'a> {
             // Nobody wants it: what comes of it goes down with the connection.
             (framing, exchange.response.keepalive) = (Framing::None, false);
         }
-        let mut transfer = Transfer::new(framing, to_client, chain);
+        let mut transfer = Box::new(Transfer::new(framing, to_client, chain));
         transfer.limit = self.limit(exchange);
         transfer.store = Store::begin(exchange, self.proxy);
         transfer.last = respond::last_push(exchange, to_client.keep);
@@ -427,7 +425,7 @@ impl<'a> Attempt<'a> {
         exchange: &mut Exchange,
         out: &[u8],
         rest: &mut [u8],
-        mut transfer: Transfer,
+        mut transfer: Box<Transfer>,
     ) -> Result<Started, Failure> {
         if exchange.response.status == 101 {
             client.send(cx, [out, b"", b"", b""]).map_err(|_| Failure::ClientGone)?;

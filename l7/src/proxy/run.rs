@@ -293,7 +293,7 @@ impl Run<'_> {
             None => {}
         }
         if !transfer.is_out(client) && !client.is_muted() {
-            return Ok(Answered::Sending(Box::new(transfer)));
+            return Ok(Answered::Sending(transfer));
         }
         Ok(Answered::Ended(sent_all(client, exchange, &mut transfer, Ok(())).await))
     }

@@ -1,6 +1,6 @@
 //! Variables of the client's connection.
 
-use super::{Row, push, push_seconds, push_text};
+use super::{Row, push, push_ip, push_number, push_seconds, push_text};
 use crate::exchange::Exchange;
 use fairlead_core::clock::tick;
 use fairlead_core::net::Address;
@@ -39,11 +39,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row!("server_addr", "The address the client used.", |x, out| push_host(&x.connection.local, out)),
     row!("server_port", "The port the client used.", |x, out| push_port(&x.connection.local, out)),
-    row!("connection", "Number of the connection, unique in the process.", |x, out| push_text(
+    row!("connection", "Number of the connection, unique in the process.", |x, out| push_number(
         x.connection.number,
         out
     )),
-    row!("connection_requests", "Requests over this connection so far, this one included.", |x, out| push_text(
+    row!("connection_requests", "Requests over this connection so far, this one included.", |x, out| push_number(
         x.requests, out
     )),
     row!("connection_time", "Seconds since the connection was accepted, to the millisecond.", |x, out| {
@@ -53,30 +53,30 @@ pub(super) const ROWS: &[Row] = &[
         push(Some(if x.pipelined { b"p" } else { b"." }), out)
     }),
     row!("proxy_protocol_addr", "The client's address as the PROXY protocol header says.", |x, out| {
-        proxied(x).is_some_and(|(client, _)| push_text(client.ip(), out))
+        proxied(x).is_some_and(|(client, _)| push_ip(client.ip(), out))
     }),
     row!("proxy_protocol_port", "The client's port as the PROXY protocol header says.", |x, out| {
-        proxied(x).is_some_and(|(client, _)| push_text(client.port(), out))
+        proxied(x).is_some_and(|(client, _)| push_number(client.port(), out))
     }),
     row!("proxy_protocol_server_addr", "The server's address as the PROXY protocol header says.", |x, out| {
-        proxied(x).is_some_and(|(_, server)| push_text(server.ip(), out))
+        proxied(x).is_some_and(|(_, server)| push_ip(server.ip(), out))
     }),
     row!("proxy_protocol_server_port", "The server's port as the PROXY protocol header says.", |x, out| {
-        proxied(x).is_some_and(|(_, server)| push_text(server.port(), out))
+        proxied(x).is_some_and(|(_, server)| push_number(server.port(), out))
     }),
     row!(
         "tcpinfo_rtt",
         "Round-trip time of the client's connection as the kernel knows it, in microseconds.",
-        |x, out| { x.tcp_info.is_some_and(|info| push_text(info.rtt, out)) }
+        |x, out| { x.tcp_info.is_some_and(|info| push_number(info.rtt, out)) }
     ),
     row!("tcpinfo_rttvar", "How much that varies, in microseconds.", |x, out| {
-        x.tcp_info.is_some_and(|info| push_text(info.rttvar, out))
+        x.tcp_info.is_some_and(|info| push_number(info.rttvar, out))
     }),
     row!("tcpinfo_snd_cwnd", "Congestion window of the client's connection, in segments.", |x, out| {
-        x.tcp_info.is_some_and(|info| push_text(info.snd_cwnd, out))
+        x.tcp_info.is_some_and(|info| push_number(info.snd_cwnd, out))
     }),
     row!("tcpinfo_rcv_space", "What the kernel would buffer of what the client sends, in bytes.", |x, out| {
-        x.tcp_info.is_some_and(|info| push_text(info.rcv_space, out))
+        x.tcp_info.is_some_and(|info| push_number(info.rcv_space, out))
     }),
     row!(
         "proxy_add_x_forwarded_for",
@@ -104,7 +104,7 @@ fn proxied(exchange: &Exchange) -> Option<(SocketAddr, SocketAddr)> {
 
 fn push_host(address: &Address, out: &mut Vec<u8>) -> bool {
     match address {
-        Address::Ip(address) => push_text(address.ip(), out),
+        Address::Ip(address) => push_ip(address.ip(), out),
         Address::Unix(path) if path.as_os_str().is_empty() => push(Some(b"unix:"), out),
         Address::Unix(path) => push_text(format_args!("unix:{}", path.display()), out),
     }
@@ -113,7 +113,7 @@ fn push_host(address: &Address, out: &mut Vec<u8>) -> bool {
 /// Empty for a Unix socket, and for who is known by an address alone.
 fn push_port(address: &Address, out: &mut Vec<u8>) -> bool {
     match address.port() {
-        Some(port) if port > 0 => push_text(port, out),
+        Some(port) if port > 0 => push_number(port, out),
         Some(_) | None => true,
     }
 }

@@ -1,6 +1,6 @@
 //! Variables of the request and of the response as the client gets it.
 
-use super::{Row, push, push_seconds, push_text};
+use super::{Row, push, push_number, push_seconds, push_text};
 use crate::content::{file_name, folder};
 use crate::exchange::Exchange;
 use crate::filter::{Coding, Packed};
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
     row!(
         "request_port",
         "Port of the request line, or of the `Host` field; empty when the client names none.",
-        |x, out| { request_port(x).is_none_or(|port| push_text(port, out)) }
+        |x, out| { request_port(x).is_none_or(|port| push_number(port, out)) }
     ),
     row!("is_request_port", "`:` when `$request_port` is not empty, else empty.", |x, out| {
         push(Some(if request_port(x).is_some() { b":" } else { b"" }), out)
@@ -65,8 +65,8 @@ pub(super) const ROWS: &[Row] = &[
         "The `Content-Length` field of the request, or how long a chunked body was once it has been read.",
         |x, out| {
             match x.request.framing {
-                RequestBody::Length(length) => push_text(length, out),
-                RequestBody::Chunked if x.body.is_done() => push_text(x.body_length, out),
+                RequestBody::Length(length) => push_number(length, out),
+                RequestBody::Chunked if x.body.is_done() => push_number(x.body_length, out),
                 RequestBody::None | RequestBody::Chunked => push(x.request.known(Known::ContentLength), out),
             }
         }
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
     row!(
         "limit_rate",
         "Bytes a second that the client gets of the response, `0` without a limit; may be given with `set`.",
-        |x, out| { push_text(x.limit_rate.unwrap_or(0), out) }
+        |x, out| { push_number(x.limit_rate.unwrap_or(0), out) }
     ),
     row!(
         "request_body",
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
     row!("request_id", "32 random hexadecimal digits, the same through the whole request.", |x, out| {
         push_text(format_args!("{:032x}", x.id.number()), out)
     }),
-    row!("request_length", "Bytes of request line, fields and body.", |x, out| push_text(x.request_length, out)),
+    row!("request_length", "Bytes of request line, fields and body.", |x, out| push_number(x.request_length, out)),
     row!("request_time", "Seconds since the first byte of the request, to the millisecond.", |x, out| {
         push_seconds(super::upstream::millis(tick().since(x.started)), out)
     }),
@@ -110,11 +110,12 @@ pub(super) const ROWS: &[Row] = &[
         "Status of the response.",
         |x, out| match (x.answer_status.unwrap_or(x.status), x.request.version) {
             (0, Version::Http09) => push(Some(b"009"), out),
+            (status @ 100.., _) => push_number(status, out),
             (status, _) => push_text(format_args!("{status:03}"), out),
         }
     ),
-    row!("bytes_sent", "Bytes sent to the client.", |x, out| push_text(x.bytes_sent, out)),
-    row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_text(x.body_bytes_sent, out)),
+    row!("bytes_sent", "Bytes sent to the client.", |x, out| push_number(x.bytes_sent, out)),
+    row!("body_bytes_sent", "The same without the head of the response.", |x, out| push_number(x.body_bytes_sent, out)),
     row!("gzip_ratio", "How many times smaller gzip made the body, with two decimals.", |x, out| {
         push_ratio(x, Coding::Gzip, out)
     }),
@@ -142,7 +143,7 @@ pub(super) const ROWS: &[Row] = &[
         out
     )),
     row!("hostname", "The machine's name.", |_, out| push(Some(hostname().as_bytes()), out)),
-    row!("pid", "Number of the worker process.", |_, out| push_text(std::process::id(), out)),
+    row!("pid", "Number of the worker process.", |_, out| push_number(std::process::id(), out)),
 ];
 
 pub(super) fn query(exchange: &Exchange) -> Option<&[u8]> {

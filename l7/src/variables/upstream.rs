@@ -1,6 +1,6 @@
 //! Variables of the peers that were tried: one element per try.
 
-use super::{Row, push, push_seconds, push_text};
+use super::{Row, push, push_number, push_seconds};
 use crate::exchange::{Attempt, Exchange};
 use crate::proxy::{BodyFraming, Bound};
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row] = &[
         }
     ),
     row!("upstream_status", "Statuses the peers answered; 502 or 504 where one did not.", |x, out| {
-        list(x, out, |attempt, out| attempt.status != 0 && push_text(attempt.status, out))
+        list(x, out, |attempt, out| attempt.status != 0 && push_number(attempt.status, out))
     }),
     row!("upstream_connect_time", "Seconds each connect took, to the millisecond.", |x, out| {
         list(x, out, |attempt, out| seconds(attempt.connect_time, out))
@@ -56,13 +56,13 @@ pub(super) const ROWS: &[Row] = &[
         list(x, out, |attempt, out| seconds(attempt.response_time, out))
     }),
     row!("upstream_response_length", "Body bytes of each response.", |x, out| {
-        list(x, out, |attempt, out| push_text(attempt.response_length, out))
+        list(x, out, |attempt, out| push_number(attempt.response_length, out))
     }),
     row!("upstream_bytes_sent", "Bytes sent to each peer.", |x, out| {
-        list(x, out, |attempt, out| push_text(attempt.bytes_sent, out))
+        list(x, out, |attempt, out| push_number(attempt.bytes_sent, out))
     }),
     row!("upstream_bytes_received", "Bytes received from each peer.", |x, out| {
-        list(x, out, |attempt, out| push_text(attempt.bytes_received, out))
+        list(x, out, |attempt, out| push_number(attempt.bytes_received, out))
     }),
     row!("proxy_host", "Host, and port when it is not 80, of the `proxy_pass` in use.", |x, out| {
         push(x.proxying.then_some(&x.proxy_host), out)
@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Row] = &[
     row!("proxy_port", "Port of the `proxy_pass` in use.", |x, out| { push(x.proxying.then_some(&x.proxy_port), out) }),
     row!("proxy_internal_body_length", "Length of the body that goes to the peer, if it is known.", |x, out| {
         match x.peer_body {
-            BodyFraming::Length(length) if x.proxying => push_text(length, out),
+            BodyFraming::Length(length) if x.proxying => push_number(length, out),
             _ => false,
         }
     }),

@@ -3,6 +3,7 @@
 
 use crate::log::registry::Destination;
 use crate::log::sink::Sink;
+use crate::words;
 use fairlead_conf::Word;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,16 +49,38 @@ pub fn is_true(value: &[u8]) -> bool {
     !matches!(value, b"" | b"0")
 }
 
-/// Appends a variable's value as the format's escape mode writes it; `None` is a value that
-/// does not exist (`-` in the default mode).
-pub fn push_escaped(escape: Escape, value: Option<&[u8]>, out: &mut Vec<u8>) {
-    match (escape, value) {
-        (Escape::Default, None) => out.push(b'-'),
-        (Escape::Json | Escape::None, None) => {}
-        (Escape::Default, Some(value)) => push_runs(value, &HOSTILE, push_hex, out),
-        (Escape::Json, Some(value)) => push_runs(value, &NOT_JSON, push_json, out),
-        (Escape::None, Some(value)) => out.extend_from_slice(value),
+/// Appends the variable's value that `push` gives, as the format's escape mode writes it; `push` says
+/// whether there is one (`-` in the default mode when there is not). Few values hold what is escaped:
+/// they are written where they belong, and written again only where they do.
+pub fn push_escaped(escape: Escape, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>) -> bool) {
+    let start = out.len();
+    let exists = push(out);
+    if !exists {
+        out.truncate(start);
+        if escape == Escape::Default {
+            out.push(b'-');
+        }
+        return;
     }
+    let written = out.get(start..).unwrap_or_default();
+    match escape {
+        Escape::Default if is_hostile(written) => rewrite(out, start, &HOSTILE, push_hex),
+        Escape::Json if written.iter().any(|byte| NOT_JSON[usize::from(*byte)]) => {
+            rewrite(out, start, &NOT_JSON, push_json);
+        }
+        _ => {}
+    }
+}
+
+fn rewrite(out: &mut Vec<u8>, start: usize, table: &Table, push: fn(u8, &mut Vec<u8>)) {
+    let value = out.split_off(start);
+    push_runs(&value, table, push, out);
+}
+
+/// Whether the default mode has something to escape in `value`.
+fn is_hostile(value: &[u8]) -> bool {
+    use words::{above, below, equal};
+    words::any(value, b' ', |word| below(word, 0x20) | equal(word, b'"') | equal(word, b'\\') | above(word, 0x7e))
 }
 
 type Table = [bool; 256];
@@ -122,7 +145,10 @@ mod tests {
 
     fn escaped(escape: Escape, value: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        push_escaped(escape, Some(value), &mut out);
+        push_escaped(escape, &mut out, |out| {
+            out.extend_from_slice(value);
+            true
+        });
         out
     }
 
@@ -131,7 +157,13 @@ mod tests {
         assert_eq!(escaped(Escape::Default, b"a\"b\\c\n\x7f\xe9 ~"), b"a\\x22b\\x5Cc\\x0A\\x7F\\xE9 ~");
         for byte in 0..=255u8 {
             let plain = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            assert_eq!(escaped(Escape::Default, &[byte]).len(), if plain { 1 } else { 4 }, "byte {byte}");
+            let length = if plain { 1 } else { 4 };
+            assert_eq!(escaped(Escape::Default, &[byte]).len(), length, "byte {byte}");
+            for at in 0..19 {
+                let mut value = *b"GET /index.html?a=~";
+                value[at] = byte;
+                assert_eq!(escaped(Escape::Default, &value).len(), 18 + length, "byte {byte} at {at}");
+            }
         }
     }
 
@@ -152,7 +184,7 @@ mod tests {
     fn missing_values_are_a_dash_only_in_the_default_mode() {
         for (escape, expected) in [(Escape::Default, &b"-"[..]), (Escape::Json, b""), (Escape::None, b"")] {
             let mut out = Vec::new();
-            push_escaped(escape, None, &mut out);
+            push_escaped(escape, &mut out, |_| false);
             assert_eq!(out, expected);
         }
         assert_eq!(escaped(Escape::Default, b""), b"", "an empty value exists");
