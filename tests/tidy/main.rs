@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "fairlead",
         &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"],
     ),
-    ("fairlead-init", &[]),
+    ("fairlead-init", &["fairlead-appliance", "fairlead-conf"]),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
     ("fairlead-bench", &[]),

@@ -9,4 +9,5 @@ pub mod modules;
 pub mod mounts;
 pub mod pid1;
 pub mod say;
+pub mod seed;
 pub mod supervise;
