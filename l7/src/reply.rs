@@ -1,6 +1,6 @@
 //! A response made here rather than by a peer: errors, redirects, files.
 
-use crate::disk::Descriptor;
+use crate::disk::Source;
 use crate::filter::Parts;
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ pub enum Body {
     Bytes(Cow<'static, [u8]>),
     /// `length` bytes of an open file from `start` on.
     File {
-        file: Descriptor,
+        file: Source,
         start: u64,
         length: u64,
     },

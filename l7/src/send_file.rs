@@ -4,7 +4,7 @@
 
 use crate::client::Client;
 use crate::content::file_name;
-use crate::disk::{self, Descriptor, Now};
+use crate::disk::{self, Descriptor, Now, Source};
 use crate::exchange::Exchange;
 use crate::filter::Parts;
 use crate::respond::flush;
@@ -31,14 +31,22 @@ pub(crate) async fn send_file(
     client: &mut Client,
     exchange: &mut Exchange,
     (head, last): (&[u8], Push),
-    (file, start, end): (&Descriptor, u64, u64),
+    (file, start, end): (&Source, u64, u64),
 ) -> bool {
-    if file.is_direct() && start < end {
+    if let Source::Open(file) = file
+        && file.is_direct()
+        && start < end
+    {
         return send_direct(client, exchange, (head, last), (file, start, end)).await;
     }
     let (mut head, mut at) = (head, start);
     while at < end || !head.is_empty() {
-        if head.is_empty() && exchange.location.files.sendfile && client.throttle.is_none() && !client.is_lent() {
+        if let Source::Open(file) = file
+            && head.is_empty()
+            && exchange.location.files.sendfile
+            && client.throttle.is_none()
+            && !client.is_lent()
+        {
             return pass(client, exchange, (file, at, end)).await;
         }
         let piece = poll_fn(|cx| Poll::Ready(piece(cx, client, exchange, (head, last), (file, at, end)))).await;
@@ -127,10 +135,18 @@ fn piece(
     client: &mut Client,
     exchange: &Exchange,
     (head, last): (&[u8], Push),
-    (file, at, end): (&Descriptor, u64, u64),
+    (file, at, end): (&Source, u64, u64),
 ) -> Piece {
     let most = exchange.location.files.output_buffers.all();
     let want = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(most);
+    let push = |sent: usize| if at + sent as u64 == end { last } else { Push::Now };
+    if let Source::Held(bytes) = file {
+        let bytes = disk::held(bytes, at, want);
+        return match client.send_as(cx, [head, bytes, b"", b""], push(bytes.len())) {
+            Ok(()) => Piece::Sent(bytes.len()),
+            Err(_) => Piece::Gone,
+        };
+    }
     exchange.worker.context.scratch.with_read(|buffer| {
         let Some((front, rest)) = buffer.split_at_mut_checked(head.len()).filter(|(_, rest)| rest.len() >= LEAST)
         else {
@@ -147,8 +163,7 @@ fn piece(
             Err(failure) => return Piece::Unread(failure),
         };
         let bytes = buffer.get(..head.len() + read).unwrap_or_default();
-        let push = if at + read as u64 == end { last } else { Push::Now };
-        match client.send_as(cx, [bytes, b"", b"", b""], push) {
+        match client.send_as(cx, [bytes, b"", b"", b""], push(read)) {
             Ok(()) => Piece::Sent(read),
             Err(_) => Piece::Gone,
         }
@@ -197,7 +212,7 @@ async fn pass(client: &mut Client, exchange: &mut Exchange, (file, mut at, end):
 }
 
 /// The next bytes of a file, never none; `None` when that failed.
-pub(crate) async fn next_step(exchange: &Exchange, file: &Descriptor, at: u64, end: u64) -> Option<Vec<u8>> {
+pub(crate) async fn next_step(exchange: &Exchange, file: &Source, at: u64, end: u64) -> Option<Vec<u8>> {
     match disk::read(file, at, end, exchange.location.files.output_buffers.all()).await {
         Ok(step) if step.is_empty() && at < end => {
             too_short(exchange, at, end);

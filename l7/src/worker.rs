@@ -27,6 +27,8 @@ pub struct Worker {
     memory: RefCell<Vec<Memory>>,
     /// `open_file_cache`: one for each way to write it.
     open_files: RefCell<AHashMap<(usize, Duration, Option<(u64, usize)>), disk::Cache>>,
+    /// Small files that are asked for all the time.
+    pub(crate) hot: Rc<disk::Hot>,
     /// Bytes of bodies in memory beyond `client_body_buffer_size`.
     pub(crate) held: Rc<Cell<usize>>,
 }
@@ -57,6 +59,7 @@ impl Worker {
             resolvers: RefCell::default(),
             memory: RefCell::default(),
             open_files: RefCell::default(),
+            hot: Rc::default(),
             held: Rc::default(),
         })
     }

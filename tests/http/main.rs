@@ -31,6 +31,7 @@ mod file_cache;
 mod gzip;
 mod headers;
 mod heads;
+mod hot_files;
 mod internal_redirect;
 mod keepalive;
 mod limit_conn;

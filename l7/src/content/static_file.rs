@@ -7,7 +7,7 @@ use super::path::{content_type, file_name, usable};
 use super::range::{self, Part};
 use super::redirect::add_slash;
 use crate::content::error_page;
-use crate::disk::{self, About, Descriptor, Failure, Found};
+use crate::disk::{self, About, Failure, Found, Source};
 use crate::exchange::Exchange;
 use crate::filter::Coding;
 use crate::filter::Parts;
@@ -77,7 +77,7 @@ pub(super) fn error(exchange: &Exchange, status: u16) -> Served {
 /// A packed file beside the one that was asked for, with `.gz` or the like behind its name.
 struct Stored {
     /// `None` when this client takes the other one.
-    file: Option<(Descriptor, About, Coding)>,
+    file: Option<(Source, About, Coding)>,
     varies: bool,
 }
 
@@ -112,7 +112,7 @@ fn open_failed(exchange: &Exchange, name: &[u8], failure: Failure) -> u16 {
     status
 }
 
-fn file_reply(exchange: &Exchange, file: Descriptor, about: About, packed: Option<Coding>) -> Reply {
+fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Coding>) -> Reply {
     let location = &exchange.location;
     let tag = location.files.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
     let validators = Validators { modified: Some(about.modified), etag: tag.as_deref() };

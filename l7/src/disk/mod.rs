@@ -2,26 +2,30 @@
 //!
 //! Paths are opened where they are asked for, as nginx does it: names are in the kernel's memory but
 //! for the first time. Bytes that are not are read elsewhere ([`read`]), those of `directio` always
-//! ([`direct`]). `content` asks for what it serves, `links` walks a path that may hold no symbolic links.
+//! ([`direct`]). `content` asks for what it serves, `links` walks a path that may hold no symbolic links,
+//! `hot` holds the small files that are asked for all the time.
 
 mod cache;
 mod direct;
+mod hot;
 mod links;
 mod read;
 
 pub(crate) use cache::{Cache, Settings as CacheSettings};
 pub(crate) use direct::{MOST_ALIGNMENT, begin, finish};
+pub(crate) use hot::Hot;
 pub(crate) use links::{Links, Which};
-pub(crate) use read::{Now, bring, now, read};
+pub(crate) use read::{Now, bring, held, now, read};
 
 use crate::exchange::Exchange;
-use fairlead_core::clock::tick;
+use fairlead_core::clock::{tick, unix_millis};
 use fairlead_core::log::{Level, OsError};
 use rustix::fs::{Advice, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What a path leads to.
@@ -44,7 +48,7 @@ pub(crate) struct About {
 }
 
 #[derive(Debug)]
-pub(crate) struct File {
+pub struct File {
     fd: OwnedFd,
     /// `directio`: what its reads are aligned to.
     direct: Option<usize>,
@@ -63,11 +67,52 @@ impl AsFd for File {
 }
 
 /// An open file, for as long as somebody reads it.
-pub(crate) type Descriptor = Arc<File>;
+pub type Descriptor = Arc<File>;
+
+/// The bytes of a file, for as long as somebody reads them.
+#[derive(Clone, Debug)]
+pub enum Source {
+    Open(Descriptor),
+    /// All that a small one has.
+    Held(Rc<[u8]>),
+}
+
+/// What a file was when it was looked at; all of it the same later, and it is the same file as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    mode: u32,
+    owner: (u32, u32),
+    length: u64,
+    /// Seconds since 1970, and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Stamp {
+        Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
+            length: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// When it last changed, in milliseconds since 1970.
+    fn changed_millis(&self) -> u64 {
+        let (seconds, nanos) = self.changed;
+        u64::try_from(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)).unwrap_or(0)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
-    File(Descriptor, About),
+    File(Source, About),
     Folder,
     Other,
 }
@@ -100,38 +145,64 @@ const LEAST_AHEAD: u64 = 128 << 10;
 // Not blocking: opening a pipe would wait for its writer.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
-/// Opens what is at `path` for reading, or has it open already.
+/// Opens what is at `path` for reading, or has it already.
 pub(crate) fn open(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
     let settings = &exchange.location.files.cache;
     // With links refused what is at a path depends on more than the path.
-    if settings.most == 0 || exchange.location.files.links.is_some() {
-        return open_now(exchange, path);
+    if exchange.location.files.links.is_some() {
+        return open_now(exchange, path).map(|(found, _)| found);
+    }
+    if settings.most == 0 {
+        return open_hot(exchange, path);
     }
     let now = tick();
     let kept = (settings, exchange.location.files.directio);
     if let Some(found) = exchange.worker.with_open_files(kept, |cache| cache.find(path, settings, now)) {
         return found;
     }
-    let found = open_now(exchange, path);
+    let found = open_now(exchange, path).map(|(found, _)| found);
     exchange.worker.with_open_files(kept, |cache| cache.keep(path, &found, settings, now));
     found
 }
 
-fn open_now(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
+/// One look tells whether what is held is still what is there.
+fn open_hot(exchange: &Exchange, path: &[u8]) -> Result<Found, Failure> {
+    let (now, hot) = (tick(), &exchange.worker.hot);
+    if let Some((bytes, stamp)) = hot.find(path, now) {
+        match rustix::fs::stat(path) {
+            Ok(stat) if Stamp::of(&stat) == stamp => return Ok(Found::File(Source::Held(bytes), about(&stat))),
+            _ => hot.forget(path),
+        }
+    }
+    let (found, stamp) = open_now(exchange, path)?;
+    let Found::File(Source::Open(file), about) = found else { return Ok(found) };
+    if !file.is_direct()
+        && hot.wants(path, &stamp, (now, unix_millis()))
+        && let Some(bytes) = read::whole(&file.fd, stamp.length)
+    {
+        hot.keep(path, (bytes.clone(), stamp), now);
+        return Ok(Found::File(Source::Held(bytes), about));
+    }
+    Ok(Found::File(Source::Open(file), about))
+}
+
+fn open_now(exchange: &Exchange, path: &[u8]) -> Result<(Found, Stamp), Failure> {
     let file = open_by(exchange, path)?;
-    let about = about_open(&file)?;
-    Ok(match about.kind {
+    let stat = stat_open(&file)?;
+    let about = about(&stat);
+    let found = match about.kind {
         Kind::File => {
             if about.length > LEAST_AHEAD && exchange.location.files.read_ahead > 0 {
                 // Only advice.
                 let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
             }
             let direct = alignment(exchange, path, &file, about.length);
-            Found::File(Arc::new(File { fd: file, direct }), about)
+            Found::File(Source::Open(Arc::new(File { fd: file, direct })), about)
         }
         Kind::Folder => Found::Folder,
         Kind::Other => Found::Other,
-    })
+    };
+    Ok((found, Stamp::of(&stat)))
 }
 
 /// Makes the kernel read a long file past its memory, where `directio` says so.
@@ -152,7 +223,7 @@ fn alignment(exchange: &Exchange, path: &[u8], file: &OwnedFd, length: u64) -> O
 /// Says what is at `path`.
 pub(crate) fn look(exchange: &Exchange, path: &[u8]) -> Result<About, Failure> {
     if exchange.location.files.links.is_some() {
-        return about_open(&open_by(exchange, path)?);
+        return stat_open(&open_by(exchange, path)?).map(|stat| about(&stat));
     }
     if exchange.location.files.cache.most > 0 {
         let of = |kind| About { kind, length: 0, modified: 0, identity: (0, 0) };
@@ -178,8 +249,8 @@ fn c_path<'a>(path: &'a [u8], call: &'static str) -> Result<&'a [u8], Failure> {
     if path.contains(&0) { Err(Failure { errno: Errno::NOENT, call }) } else { Ok(path) }
 }
 
-fn about_open(file: &OwnedFd) -> Result<About, Failure> {
-    rustix::fs::fstat(file).map(|stat| about(&stat)).map_err(|errno| Failure { errno, call: "fstat()" })
+fn stat_open(file: &OwnedFd) -> Result<Stat, Failure> {
+    rustix::fs::fstat(file).map_err(|errno| Failure { errno, call: "fstat()" })
 }
 
 fn about(stat: &Stat) -> About {

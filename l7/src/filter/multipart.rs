@@ -4,13 +4,13 @@
 //! when they are done.
 
 use super::head;
-use crate::disk::Descriptor;
+use crate::disk::Source;
 use std::hash::{BuildHasher, RandomState};
 
 /// Parts of a file, each with its lines in front.
 #[derive(Debug)]
 pub struct Parts {
-    pub(crate) file: Descriptor,
+    pub(crate) file: Source,
     /// Lines, first byte, byte behind the last.
     pub(crate) parts: Vec<(Vec<u8>, u64, u64)>,
     /// What ends the last one.
@@ -20,7 +20,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub fn new(file: Descriptor, ranges: Vec<(u64, u64)>, whole: u64) -> Parts {
+    pub fn new(file: Source, ranges: Vec<(u64, u64)>, whole: u64) -> Parts {
         let parts = ranges.into_iter().map(|(start, end)| (Vec::new(), start, end)).collect();
         Parts { file, parts, end: Vec::new(), whole }
     }

@@ -2,7 +2,7 @@
 
 use super::{Broken, Chain, charset};
 use crate::client::Client;
-use crate::disk::Descriptor;
+use crate::disk::Source;
 use crate::exchange::{Ended, Exchange};
 use crate::plan::Content;
 use crate::proxy;
@@ -55,7 +55,7 @@ async fn feed_file(
     client: &mut Client,
     exchange: &mut Exchange,
     (chain, out): (&mut Chain, &mut Vec<u8>),
-    (file, start, end): (&Descriptor, u64, u64),
+    (file, start, end): (&Source, u64, u64),
 ) -> bool {
     let mut at = start;
     while at < end {

@@ -180,7 +180,10 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         repeat: Repeat::Once,
         default: Some("off"),
         doc: "Keeps so many files open on each worker thread, with what is known of them and of folders. What is not \
-              asked for during `inactive` (60s) makes room first. Not used with `disable_symlinks`.",
+              asked for during `inactive` (60s) makes room first. Not used with `disable_symlinks`. `off`: each request \
+              looks at its path, and small files (up to 64k) that are asked for again within a second are held in memory \
+              for a second, up to 4m on each worker thread, none that changed in the last two seconds. Any change is seen \
+              at the next request, but for bytes written through shared mappings, which may be a second late.",
         set: |files, given| cache(files, given),
     },
     Row {
