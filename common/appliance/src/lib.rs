@@ -1,7 +1,7 @@
 //! The `appliance {}` block: what makes a machine of our own out of a configuration file.
 //!
 //! Its rows, what they mean ([`Settings`]), and what the kernel must be told for them to be true
-//!. Nothing of these touches the system: `fairlead -t` only checks the block, and the
+//! ([`plan`]). Nothing of these touches the system: `fairlead -t` only checks the block, and the
 //! appliance's first process applies it.
 //!
 //! Beside it, what such a machine keeps ([`store`]) and how it is told so from afar ([`management`]).
@@ -9,6 +9,7 @@
 mod directives;
 mod link;
 pub mod management;
+pub mod plan;
 mod read;
 mod settings;
 pub mod store;
