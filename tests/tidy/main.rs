@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"],
     ),
     ("fairlead-init", &["fairlead-appliance", "fairlead-conf"]),
+    ("fairlead-network", &["fairlead-appliance", "fairlead-conf", "fairlead-core"]),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
     ("fairlead-bench", &[]),
