@@ -1,6 +1,7 @@
 //! fairlead: the process. Reads the command line and does what it asks; as a
 //! worker process, serves.
 
+mod allocator;
 mod cli;
 mod control;
 mod daemon;
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     // Not "exe", which is what it is started by. A name is no more than a courtesy.

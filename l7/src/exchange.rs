@@ -170,7 +170,7 @@ pub(crate) enum After {
 /// How the content phase ended.
 pub(crate) enum Ended {
     /// Answer with this.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// The response is sent.
     Sent(After),
     /// The client is gone, or a response could not be finished: there is nothing to send.
@@ -403,7 +403,7 @@ impl Exchange {
         loop {
             let ended = match routed {
                 Ok(()) => self.content(client).await,
-                Err(reply) => Ended::Reply(*reply),
+                Err(reply) => Ended::Reply(reply),
             };
             let to = match ended {
                 Ended::Moved => {
@@ -418,7 +418,7 @@ impl Exchange {
                 Ended::Elsewhere(to) => to,
                 Ended::Reply(reply) => match content::page_for(self, reply) {
                     Ok(to) => to,
-                    Err(reply) => return Ended::Reply(*reply),
+                    Err(reply) => return Ended::Reply(reply),
                 },
                 sent => return sent,
             };
@@ -445,7 +445,7 @@ impl Exchange {
         if let Some(tries) = &location.tries {
             match content::try_files(self, tries) {
                 Tried::Found => {}
-                Tried::Status(status) => return Ended::Reply(self.refuse(status)),
+                Tried::Status(status) => return Ended::Reply(self.refuse(status).into()),
                 Tried::Elsewhere(to) => return Ended::Inside(to),
             }
         }
@@ -456,17 +456,17 @@ impl Exchange {
         }
         match &location.content {
             Content::Static => match content::serve(self).await {
-                Served::Reply(reply) => Ended::Reply(reply),
+                Served::Reply(reply) => Ended::Reply(reply.into()),
                 Served::Moved => Ended::Moved,
             },
-            Content::Made(what) => Ended::Reply(content::made(self, *what)),
+            Content::Made(what) => Ended::Reply(content::made(self, *what).into()),
             Content::Proxy(settings) => proxy::run(client, self, settings).await,
         }
     }
 
     fn stop(&mut self, stop: &Stop) -> Ended {
         match stop {
-            Stop::Refused(status) => Ended::Reply(self.refuse(*status)),
+            Stop::Refused(status) => Ended::Reply(self.refuse(*status).into()),
             Stop::Gone => {
                 self.status = 499;
                 Ended::Broken

@@ -26,8 +26,7 @@ pub(crate) const SERVER: &str = concat!("fairlead/", env!("CARGO_PKG_VERSION"));
 pub(crate) const BUILD: Option<&str> = option_env!("FAIRLEAD_BUILD");
 
 /// Sends `reply`; reads what is left of the request's body.
-pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Reply) -> After {
-    let mut reply = reply;
+pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, mut reply: Box<Reply>) -> After {
     if reply.page.is_some() && exchange.location.server_text.is_some() {
         sign(exchange, &mut reply);
     }
@@ -42,12 +41,12 @@ pub(crate) async fn send(client: &mut Client, exchange: &mut Exchange, reply: Re
     }
     if !early_body_is_sound(client, exchange) {
         // As nginx: a page says what it was to say and ends the connection, anything else is refused.
-        reply = if reply.status < 300 { exchange.refuse(400) } else { reply };
+        reply = if reply.status < 300 { exchange.refuse(400).into() } else { reply };
         reply.close = true;
         exchange.status = reply.status;
     }
     if reply.status == 200 && reply.page.is_none() && !exchange.is_subrequest() {
-        reply = content::meet_conditions(exchange, reply);
+        *reply = content::meet_conditions(exchange, *reply);
         exchange.status = reply.status;
     }
     if matches!(reply.status, 204 | 304) {

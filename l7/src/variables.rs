@@ -226,12 +226,25 @@ fn push_number(number: impl Into<u64>, out: &mut Vec<u8>) -> bool {
 
 fn push_ip(ip: IpAddr, out: &mut Vec<u8>) -> bool {
     let IpAddr::V4(ip) = ip else { return push_text(ip, out) };
-    for (number, part) in ip.octets().into_iter().enumerate() {
-        if number > 0 {
-            out.push(b'.');
+    let mut text = [0; 16];
+    let mut len = 0;
+    let mut push = |byte: u8| {
+        if let Some(place) = text.get_mut(len) {
+            *place = byte;
+            len += 1;
         }
-        respond::push_number(u64::from(part), out);
+    };
+    for part in ip.octets() {
+        if part > 99 {
+            push(b'0' + part / 100);
+        }
+        if part > 9 {
+            push(b'0' + part / 10 % 10);
+        }
+        push(b'0' + part % 10);
+        push(b'.');
     }
+    out.extend_from_slice(text.get(..len - 1).unwrap_or_default());
     true
 }
 

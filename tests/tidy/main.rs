@@ -44,6 +44,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("l4/src/udp/calls.rs", "what socket2 cannot ask of a socket: to be disconnected"),
     ("l4/src/udp/headers.rs", "socket addresses and control messages are read and written in place"),
     ("l4/src/udp/readiness.rs", "an epoll of its own has no safe wrapper"),
+    ("src/allocator.rs", "an allocator is unsafe by its trait"),
     ("src/control.rs", "descriptors arrive over a socket and become owned"),
     ("src/daemon.rs", "fork, before any thread exists"),
     ("src/handoff.rs", "descriptors are inherited from the old program"),

@@ -14,9 +14,9 @@ use fairlead_core::log::Level;
 use std::borrow::Cow;
 
 /// Where the configuration sends an error; the reply itself where it sends it nowhere.
-pub(crate) fn page_for(exchange: &mut Exchange, reply: Reply) -> Result<Vec<u8>, Box<Reply>> {
+pub(crate) fn page_for(exchange: &mut Exchange, reply: Box<Reply>) -> Result<Vec<u8>, Box<Reply>> {
     let Some(status) = reply.page else {
-        return Err(reply.into());
+        return Err(reply);
     };
     // After some errors the connection is not to be trusted, whoever words them.
     exchange.ends_connection |= reply.close;
@@ -25,7 +25,7 @@ pub(crate) fn page_for(exchange: &mut Exchange, reply: Reply) -> Result<Vec<u8>,
     let location = exchange.location.clone();
     let found = location.error_pages.iter().find(|page| page.status == status);
     let Some(page) = found.filter(|_| !exchange.at_error_page && exchange.may_still_move()) else {
-        return Err(reply.into());
+        return Err(reply);
     };
     exchange.at_error_page = !location.recursive_error_pages;
     let mut to = Vec::new();

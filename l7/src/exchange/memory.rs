@@ -277,9 +277,8 @@ impl Exchange {
         *consumed = 0;
     }
 
-    /// Gives the buffers back.
-    pub(crate) fn into_memory(mut self) -> Memory {
-        self.renew();
+    /// Gives the buffers back, once the exchange is renewed.
+    pub(crate) fn into_memory(self) -> Memory {
         let Exchange {
             request,
             response,

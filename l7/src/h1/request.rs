@@ -573,6 +573,11 @@ fn trim_spaces(text: &[u8]) -> &[u8] {
 
 /// Takes off the white space around a value that begins at `at`.
 pub(super) fn trim(value: &[u8], at: usize) -> Slice {
+    if let [b' ', first, .., last] = value
+        && *first.min(last) > b' '
+    {
+        return Slice::new(at + 1, at + value.len());
+    }
     let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
     let start = value.iter().take_while(blank).count();
     let end = value.len() - value.iter().rev().take_while(blank).count();

@@ -38,6 +38,8 @@ pub struct Response {
     /// Fields that say once more what may be said once, each with the one that holds. They are not
     /// among `headers`.
     pub duplicates: Vec<(Header, Header)>,
+    /// The kinds of fields so far that may be said once, a bit each.
+    seen: u32,
 }
 
 const NO_HEADER: BadResponse = BadResponse(Cow::Borrowed("upstream sent no valid HTTP/1.0 header"));
@@ -55,6 +57,7 @@ impl Response {
     pub fn parse(&mut self, bytes: &[u8], head_request: bool) -> Result<bool, BadResponse> {
         self.headers.clear();
         self.duplicates.clear();
+        self.seen = 0;
         self.status = 0;
         let Some(line_end) = memchr(b'\n', bytes) else {
             return if b"HTTP/".starts_with(bytes) || bytes.starts_with(b"HTTP/") { Ok(false) } else { Err(NO_HEADER) };
@@ -87,7 +90,8 @@ impl Response {
             Some([b'1', b'.', minor, ..]) if minor.is_ascii_digit() => Version::Http11,
             _ => return Err(NO_HEADER),
         };
-        let at = 5 + space + rest.get(space..).unwrap_or_default().iter().take_while(|&&byte| byte == b' ').count();
+        let spaces = rest.get(space..).unwrap_or_default().iter().take_while(|&&byte| byte == b' ').count();
+        let at = 5 + space + spaces;
         let code = line.get(at..at + 3).and_then(parse_decimal).ok_or(NO_HEADER)?;
         if !matches!(line.get(at + 3), None | Some(b' ')) {
             return Err(NO_HEADER);
@@ -117,15 +121,17 @@ impl Response {
     }
 
     /// Of a field that may be said once: the one that said it before.
-    fn first(&self, bytes: &[u8], known: Known, name: &[u8]) -> Option<Header> {
+    fn first(&mut self, bytes: &[u8], known: Known, name: &[u8]) -> Option<Header> {
         if !is_single(known, name) {
             return None;
         }
-        let same = |first: &&Header| match known {
-            Known::Other | Known::XAccel => first.name.of(bytes).eq_ignore_ascii_case(name),
-            known => first.known == known,
-        };
-        self.headers.iter().find(same).copied()
+        let seen = self.seen;
+        self.seen |= 1 << known as u32;
+        if seen == self.seen || matches!(known, Known::Other | Known::XAccel) {
+            let same = |first: &&Header| first.known == known && first.name.of(bytes).eq_ignore_ascii_case(name);
+            return self.headers.iter().find(same).copied();
+        }
+        None
     }
 
     /// Where the body ends (RFC 9112 section 6.3) and whether the connection outlives it.
@@ -153,6 +159,7 @@ impl Response {
                 Known::TransferEncoding => {
                     return bad(format!("unknown \"Transfer-Encoding\": \"{}\"", value.escape_ascii()));
                 }
+                Known::Connection if value == b"keep-alive" => keepalive = true,
                 Known::Connection if is_list_member(value, b"close") => keepalive = false,
                 Known::Connection if is_list_member(value, b"keep-alive") => keepalive = true,
                 _ => {}

@@ -387,7 +387,7 @@ impl<'a> Attempt<'a> {
                     reply.headers = response::fields_without_body(exchange, self.proxy, head);
                 }
                 reply.headers.push(("Content-Range".into(), format!("bytes */{whole}").into_bytes()));
-                return Ok(Started::Instead(Ended::Reply(reply)));
+                return Ok(Started::Instead(Ended::Reply(reply.into())));
             }
         };
         throttle::begin(client, exchange);

@@ -22,7 +22,7 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
             let asked = fields(exchange, head, |name| name.eq_ignore_ascii_case(b"www-authenticate"));
             exchange.passed.challenges.extend(asked.into_iter().map(|(_, value)| value));
         }
-        return Some(Ended::Reply(error_page(status, exchange.location.server_tokens)));
+        return Some(Ended::Reply(error_page(status, exchange.location.server_tokens).into()));
     }
     if proxy.ignored.redirect {
         return None;
@@ -40,14 +40,14 @@ pub(super) fn instead(exchange: &mut Exchange, proxy: &Proxy, head: &[u8]) -> Op
         }
         let name = to.escape_ascii();
         exchange.log(Level::Error, format_args!("could not find named location \"{name}\" {DOING}"));
-        return Some(Ended::Reply(exchange.refuse(500)));
+        return Some(Ended::Reply(exchange.refuse(500).into()));
     }
     match safe_uri(&to) {
         Some(to) => Some(Ended::Elsewhere(to)),
         None => {
             let to = to.escape_ascii();
             exchange.log(Level::Error, format_args!("unsafe URI \"{to}\" was detected {DOING}"));
-            Some(Ended::Reply(error_page(404, exchange.location.server_tokens)))
+            Some(Ended::Reply(error_page(404, exchange.location.server_tokens).into()))
         }
     }
 }

@@ -30,16 +30,16 @@ pub(crate) async fn run(client: &mut Client, exchange: &mut Exchange, proxy: &Pr
     if exchange.body_is_gone && proxy.pass_request_body && proxy.body.is_none() {
         let message = "the request body was passed on and not kept for another peer (proxy_request_buffering)";
         exchange.log(Level::Error, format_args!("{message}"));
-        return Ended::Reply(exchange.refuse(502));
+        return Ended::Reply(exchange.refuse(502).into());
     }
     if request::climbs(exchange, proxy) {
         let path = exchange.uri.escape_ascii();
         exchange.log(Level::Error, format_args!("\"{path}\" leads out of the URI of \"proxy_pass\""));
-        return Ended::Reply(exchange.refuse(404));
+        return Ended::Reply(exchange.refuse(404).into());
     }
     let destination = match target::find(exchange, proxy).await {
         Ok(destination) => destination,
-        Err(status) => return Ended::Reply(exchange.refuse(status)),
+        Err(status) => return Ended::Reply(exchange.refuse(status).into()),
     };
     let none = match proxy.pass_request_body {
         true => exchange.without_body(),
@@ -124,7 +124,7 @@ impl Run<'_> {
         loop {
             let mut lease = match self.pick(client, exchange).await {
                 Picked::Peer(lease) => lease,
-                Picked::Nobody => return Ended::Reply(exchange.refuse(502)),
+                Picked::Nobody => return Ended::Reply(exchange.refuse(502).into()),
                 Picked::ClientGone => return abandoned(exchange, 499),
             };
             self.tries += 1;
@@ -176,7 +176,7 @@ impl Run<'_> {
                     Failure::Ours => 500,
                     _ => 502,
                 };
-                return Ended::Reply(exchange.refuse(status));
+                return Ended::Reply(exchange.refuse(status).into());
             }
         }
     }
@@ -483,17 +483,17 @@ pub(crate) fn body_failed(exchange: &mut Exchange, error: BodyError) -> Ended {
             );
             abandoned(exchange, 408)
         }
-        BodyError::Unwritten => Ended::Reply(exchange.refuse(500)),
+        BodyError::Unwritten => Ended::Reply(exchange.refuse(500).into()),
         BodyError::Broken => {
             exchange.log(Level::Info, format_args!("client sent invalid chunked body"));
-            Ended::Reply(exchange.refuse(400))
+            Ended::Reply(exchange.refuse(400).into())
         }
         BodyError::TooLarge => {
             exchange.log(
                 Level::Error,
                 format_args!("client intended to send too large chunked body: {} bytes", exchange.body_length),
             );
-            Ended::Reply(exchange.refuse(413))
+            Ended::Reply(exchange.refuse(413).into())
         }
     }
 }
