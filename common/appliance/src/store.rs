@@ -12,7 +12,7 @@ mod files;
 mod format;
 mod keys;
 #[cfg(test)]
-mod power_cut;
+pub(crate) mod power_cut;
 #[cfg(test)]
 mod tests;
 mod version;

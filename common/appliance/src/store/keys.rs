@@ -20,6 +20,12 @@ pub struct AuthorizedKey {
     pub name: String,
 }
 
+impl From<&crate::AuthorizedKey> for AuthorizedKey {
+    fn from(key: &crate::AuthorizedKey) -> AuthorizedKey {
+        AuthorizedKey { key: Fingerprint(key.digest), name: clean_name(&key.comment) }
+    }
+}
+
 /// One key a line, its name after it; what begins with `#` is a comment, and a line that makes no
 /// sense authorises nobody.
 pub fn parse_authorized_keys(text: &str) -> Vec<AuthorizedKey> {
