@@ -15,6 +15,7 @@ pub struct Lease {
     balancer: Rc<Balancer>,
     /// What was counted: writing to the public fields cannot unbalance the count.
     counted: usize,
+    began: Tick,
     /// When it began, while `least_time … inflight` counts its age.
     running: Option<Tick>,
 }
@@ -23,7 +24,7 @@ impl Lease {
     /// `balancer` has counted one use of peer `index`.
     pub(super) fn new(balancer: Rc<Balancer>, peer: Arc<Peer>, index: usize, now: Tick) -> Lease {
         let running = balancer.began(index, now).then_some(now);
-        Lease { peer, index, balancer, counted: index, running }
+        Lease { peer, index, balancer, counted: index, began: now, running }
     }
 
     /// Whether another peer of the group could be picked now. Looks at all of them: to be asked when
@@ -63,7 +64,7 @@ impl Lease {
         if self.balancer.waits_for(metric) {
             self.end_running();
         }
-        self.balancer.took(self.counted, metric, took);
+        self.balancer.took(self.counted, metric, (took, self.began.after(took)));
     }
 
     fn end_running(&mut self) {

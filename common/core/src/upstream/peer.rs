@@ -10,7 +10,7 @@ use crate::clock::Tick;
 use crate::net::Address;
 use crate::stats::Counter;
 use crate::upstream::bindings::Sid;
-use crate::upstream::{Measure, Times};
+use crate::upstream::{Measure, Times, times};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -322,12 +322,20 @@ impl Peer {
         match by {
             Measure::Conns => active,
             Measure::Time { metric, inflight } => {
-                let idle = now.0.saturating_sub(self.state.checked.load(Ordering::Relaxed));
-                let halvings = if idle > self.fail_timeout { idle / self.fail_timeout.saturating_add(1) } else { 0 };
-                let steps = self.state.times.steps(metric, halvings, inflight.then_some(now));
+                let times = &self.state.times;
+                let heard = self.state.checked.load(Ordering::Relaxed).max(times.sampled(metric).0);
+                let halvings = times::halvings(now.since(Tick(heard)), self.aging());
+                let steps = times.steps(metric, halvings, inflight.then_some(now));
                 steps.saturating_mul(active.saturating_add(1))
             }
         }
+    }
+
+    /// In how many milliseconds half of what is known of its times is forgotten while nothing is heard
+    /// of it: nobody would come back to a peer for one bad time otherwise.
+    pub(crate) fn aging(&self) -> u64 {
+        const MOST: u64 = 10_000;
+        if self.fail_timeout == 0 { MOST } else { self.fail_timeout.min(MOST) }
     }
 
     /// Counts one use if the peer may be used now; `bound` says that a sticky session asks for it.

@@ -358,8 +358,8 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         default: None,
         doc: "Picks the peer with the lowest product of its average time (to the header or the last byte of an \
               answer) and its requests in progress plus one, for its weight; several such in turn, by their weights. \
-              Times count in steps of 20 ms and up to 5 s, a new one by a twentieth, and halve for each `fail_timeout` \
-              in which the peer is not picked; with `inflight` the mean age of the requests in progress counts when it \
+              Times count in steps of 20 ms and up to 5 s, a new one by a twentieth. They halve for each `fail_timeout` \
+              (10s at most) in which the peer is not picked, and so does their share in the average once it is; with `inflight` the mean age of the requests in progress counts when it \
               is higher.",
         set: least_time,
     },
@@ -376,8 +376,9 @@ pub const DIRECTIVES: &[Directive<Settings>] = &[
         default: None,
         doc: "Picks the peer with the lowest product of its average time (to connect, to its first byte or to the end \
               of the session) and its sessions in progress plus one, for its weight; several such in turn, by their \
-              weights. Times count in steps of 20 ms and up to 5 s, a new one by a twentieth, and halve for each \
-              `fail_timeout` in which the peer is not picked; with `inflight` the mean age of the sessions that are \
+              weights. Times count in steps of 20 ms and up to 5 s, a new one by a twentieth. They halve for each \
+              `fail_timeout` (10s at most) in which the peer is not picked, and so does their share in the average once \
+              it is; with `inflight` the mean age of the sessions that are \
               not so far yet counts when it is higher.",
         set: least_time,
     },

@@ -29,8 +29,18 @@ impl Times {
         self.of(metric).millis()
     }
 
-    pub(super) fn add(&self, metric: Metric, took: Duration) {
-        self.of(metric).add(took);
+    /// Counts a time that was known at `at`: a twentieth, and the more the longer ago the one before
+    /// it was, whose share halves for each `period` (milliseconds). So one bad time does not outlive
+    /// the next one by much.
+    pub(super) fn add(&self, metric: Metric, took: Duration, at: Tick, period: u64) {
+        let average = self.of(metric);
+        let before = Tick(average.at.fetch_max(at.0, Ordering::Relaxed));
+        average.add(took, halvings(at.since(before), period));
+    }
+
+    /// When the last time was counted.
+    pub(super) fn sampled(&self, metric: Metric) -> Tick {
+        Tick(self.of(metric).at.load(Ordering::Relaxed))
     }
 
     /// A use begins that is not as far yet as `least_time` looks.
@@ -61,23 +71,37 @@ impl Times {
     }
 }
 
-/// A moving average: a new time counts a twentieth. In 1024ths of a millisecond, 0 for none.
+/// How often what is known of a peer has halved that was not heard of for `idle`.
+pub(super) fn halvings(idle: Duration, period: u64) -> u64 {
+    let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+    if idle > period { idle / period.saturating_add(1) } else { 0 }
+}
+
+/// A moving average.
 #[derive(Debug, Default)]
-struct Average(AtomicU64);
+struct Average {
+    /// In 1024ths of a millisecond, 0 for none.
+    value: AtomicU64,
+    /// Tick of the last time in it.
+    at: AtomicU64,
+}
 
 impl Average {
     const FINENESS: u64 = 1024;
 
-    fn add(&self, took: Duration) {
+    fn add(&self, took: Duration, halvings: u64) {
         let millis = took.as_millis().min(1 << 40) as u64;
         let new = (millis * Average::FINENESS).max(1);
-        let blend = |old: u64| Some(if old == 0 { new } else { ((old * 19 + new) / 20).max(1) });
+        // The old one has 19 parts of so many; after forty halvings nothing that could be seen.
+        let parts = 20_u128 << halvings.min(40);
+        let blended = |old: u64| (u128::from(old) * 19 + u128::from(new) * (parts - 19)) / parts;
+        let blend = |old: u64| Some(if old == 0 { new } else { u64::try_from(blended(old)).unwrap_or(new).max(1) });
         // `blend` never declines.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, blend);
+        let _ = self.value.fetch_update(Ordering::Relaxed, Ordering::Relaxed, blend);
     }
 
     fn millis(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) / Average::FINENESS
+        self.value.load(Ordering::Relaxed) / Average::FINENESS
     }
 }
 
@@ -115,19 +139,29 @@ mod tests {
     }
 
     #[test]
+    fn a_time_counts_the_more_the_older_the_last_one_is() {
+        for (later, expected) in [(9_000, 4_750), (11_000, 2_375), (21_000, 1_187), (1_000_000, 0), (u64::MAX - 1, 0)] {
+            let times = Times::default();
+            times.add(Metric::Connect, millis(5_000), Tick(1), 10_000);
+            times.add(Metric::Connect, millis(0), Tick(1 + later), 10_000);
+            assert_eq!(times.average(Metric::Connect), expected, "after {later} ms");
+        }
+    }
+
+    #[test]
     fn the_first_time_counts_whole_and_each_later_one_a_twentieth() {
         let times = Times::default();
         assert_eq!(times.average(Metric::Connect), 0);
-        times.add(Metric::Connect, millis(100));
+        times.add(Metric::Connect, millis(100), Tick(1), 10_000);
         assert_eq!(times.average(Metric::Connect), 100);
-        times.add(Metric::Connect, millis(500));
+        times.add(Metric::Connect, millis(500), Tick(1), 10_000);
         assert_eq!(times.average(Metric::Connect), 120);
         for _ in 0..400 {
-            times.add(Metric::Connect, millis(7));
+            times.add(Metric::Connect, millis(7), Tick(1), 10_000);
         }
         assert_eq!(times.average(Metric::Connect), 7, "small times do not get stuck above");
         assert_eq!(times.average(Metric::LastByte), 0);
-        times.add(Metric::LastByte, Duration::MAX);
+        times.add(Metric::LastByte, Duration::MAX, Tick(1), 10_000);
         assert_eq!(times.steps(Metric::LastByte, 0, None), 250);
     }
 
@@ -135,7 +169,7 @@ mod tests {
     fn times_count_in_steps_of_20_ms_and_halve() {
         for (took, halvings, steps) in [(0, 0, 1), (19, 0, 1), (20, 0, 2), (400, 0, 21), (400, 1, 11), (400, 64, 1)] {
             let times = Times::default();
-            times.add(Metric::FirstByte, millis(took));
+            times.add(Metric::FirstByte, millis(took), Tick(1), 10_000);
             assert_eq!(times.steps(Metric::FirstByte, halvings, None), steps, "{took} ms halved {halvings} times");
         }
     }

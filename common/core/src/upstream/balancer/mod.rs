@@ -158,9 +158,9 @@ impl Balancer {
         matches!(self.group.method, Method::LeastTime(Measure::Time { metric: waits, .. }) if waits == metric)
     }
 
-    pub(super) fn took(&self, index: usize, metric: Metric, took: Duration) {
+    pub(super) fn took(&self, index: usize, metric: Metric, (took, at): (Duration, Tick)) {
         let Some(peer) = self.group.peers.get(index) else { return };
-        peer.state.times.add(metric, took);
+        peer.state.times.add(metric, took, at, peer.aging());
         if self.waits_for(metric) && self.group.only().is_none() {
             self.view.borrow_mut().each(&self.group, index, |rotation, member| {
                 rotation.learn_load(member);

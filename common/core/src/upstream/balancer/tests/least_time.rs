@@ -3,7 +3,7 @@
 use super::*;
 
 fn took(peer: &Peer, millis: u64) {
-    peer.state.times.add(Metric::Connect, Duration::from_millis(millis));
+    peer.state.times.add(Metric::Connect, Duration::from_millis(millis), Tick(1), peer.aging());
 }
 
 fn timed(weights: &[u32], times: &[u64], method: Method) -> Rc<Balancer> {
@@ -127,5 +127,47 @@ fn the_quicker_of_two_by_chance_is_picked() {
         for (count, expected) in counts.iter().zip([6_000, 4_000, 2_000, 0]) {
             assert!((count - expected).abs() < 400, "seed {seed}: {counts:?}");
         }
+    }
+}
+
+/// One request after another for so many seconds; gives the picks of each peer in the second half.
+fn served(group: &Arc<Group>, seed: u64, (seconds, takes): (u64, [u64; 2])) -> [usize; 2] {
+    let (balancer, mut dice) = (Balancer::new(group.clone(), seed), Dice::new(seed));
+    let (mut now, mut uses) = (10_000, [0; 2]);
+    while now < 10_000 + seconds * 1_000 {
+        let mut lease = balancer.pick(&at(now), &mut Tried::default()).unwrap();
+        let took = takes[lease.index] + dice.roll(10);
+        now += took + dice.roll(100);
+        lease.connected(Duration::from_millis(took));
+        lease.succeed(Tick(now));
+        if now >= 10_000 + seconds * 500 {
+            uses[lease.index] += 1;
+        }
+    }
+    uses
+}
+
+#[test]
+fn one_bad_time_does_not_keep_a_quick_peer_away() {
+    for seed in 0..256 {
+        for (fail_timeout, bad) in [(10_000, 5_000), (1_000, 60_000), (3_600_000, 5_000), (0, 5_000)] {
+            let peers = [0, 1].map(|number| Peer { fail_timeout, ..server(number) });
+            let group = Arc::new(Group::new("test", peers.into(), Method::LeastTime(CONNECT)));
+            // Peer 0 answers within 10 ms; it was cold when it was asked first.
+            let first = &group.peers[0];
+            first.state.times.add(Metric::Connect, Duration::from_millis(bad), Tick(10_000), first.aging());
+            first.state.checked.store(10_000, Ordering::Relaxed);
+            let [quick, slow] = served(&group, seed, (240, [0, 80]));
+            assert!(slow * 50 < quick, "seed {seed}, fail_timeout {fail_timeout}: {quick} and {slow} uses");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_stays_slow_is_asked_now_and_then_only() {
+    for seed in 0..256 {
+        let group = group(&[1, 1], Method::LeastTime(CONNECT));
+        let [quick, slow] = served(&group, seed, (600, [0, 2_000]));
+        assert!((1..=10).contains(&slow) && quick > 2_000, "seed {seed}: {quick} and {slow} uses");
     }
 }

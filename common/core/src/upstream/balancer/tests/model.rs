@@ -31,8 +31,10 @@ pub struct Entry {
     pub backup: bool,
     pub off: bool,
     pub conns: u32,
-    /// Average time to connect in milliseconds; 0 while nothing is known.
-    time: f64,
+    /// Average time to connect in 1024ths of a millisecond; 0 while nothing is known.
+    time: u64,
+    /// When the last time of it was known.
+    sampled: u64,
     current: i64,
     effective: i64,
     fails: u32,
@@ -50,6 +52,18 @@ pub struct Request {
     hash: Option<u32>,
 }
 
+impl Entry {
+    /// One for each `fail_timeout`, of 10 s at most, that has passed.
+    fn halvings(&self, since: u64, now: u64) -> u32 {
+        let period = if self.fail_timeout == 0 { 10_000 } else { self.fail_timeout.min(10_000) };
+        let (mut idle, mut count) = (now.saturating_sub(since), 0);
+        while idle > period && count < 100 {
+            (idle, count) = (idle - period - 1, count + 1);
+        }
+        count
+    }
+}
+
 impl Model {
     pub fn new(way: Way, peers: &[Peer]) -> Model {
         let entry = |peer: &Peer| Entry {
@@ -61,7 +75,8 @@ impl Model {
             backup: peer.backup,
             off: peer.down,
             conns: 0,
-            time: 0.0,
+            time: 0,
+            sampled: 0,
             current: 0,
             effective: i64::from(peer.weight),
             fails: 0,
@@ -141,17 +156,16 @@ impl Model {
             return u64::from(entry.conns);
         }
         let mut time = entry.time;
-        let mut idle = now - entry.checked;
-        while idle > entry.fail_timeout {
-            time /= 2.0;
-            idle -= entry.fail_timeout + 1;
-        }
-        ((time / 20.0).floor() as u64 + 1).min(250) * (1 + u64::from(entry.conns))
+        time >>= entry.halvings(entry.checked.max(entry.sampled), now).min(63);
+        (time / 1024 / 20 + 1).min(250) * (1 + u64::from(entry.conns))
     }
 
-    pub fn connected(&mut self, at: usize, millis: u64) {
-        let time = &mut self.peers[at].time;
-        *time = if *time == 0.0 { millis as f64 } else { (*time * 19.0 + millis as f64) / 20.0 };
+    pub fn connected(&mut self, at: usize, millis: u64, now: u64) {
+        let entry = &mut self.peers[at];
+        let parts = 20_u128 << entry.halvings(entry.sampled, now).min(40);
+        let blended = (u128::from(entry.time) * 19 + u128::from(millis) * 1024 * (parts - 19)) / parts;
+        entry.time = if entry.time == 0 { millis * 1024 } else { blended as u64 };
+        entry.sampled = entry.sampled.max(now);
     }
 
     /// One turn of the smooth weighted round robin among `usable`.

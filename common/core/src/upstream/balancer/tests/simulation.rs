@@ -98,7 +98,7 @@ impl Run {
             if way == Way::LeastTime && self.dice.roll(3) > 0 {
                 let took = 1 + self.dice.roll([10, 60, 400, 9_000][lease.index % 4]);
                 lease.connected(Duration::from_millis(took));
-                self.model.connected(lease.index, took);
+                self.model.connected(lease.index, took, self.now + took);
             }
             self.open.push(Open { request, tried, lease, key, client });
         }
