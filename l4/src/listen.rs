@@ -1,14 +1,10 @@
 //! `listen`: where a server takes sessions from, and its socket options.
-//! Addresses are parsed here; binding is the master's.
+//! What an address means is the core's, binding the master's.
 
 use crate::directives::SERVER;
-use ahash::AHashSet;
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Value, Word};
-use fairlead_core::net::{Address, ListenOptions, Protocol};
-use fairlead_core::plan::Resolve;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use fairlead_core::net::{ListenOptions, Protocol};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One `listen`.
 #[derive(Clone, Debug)]
@@ -27,20 +23,20 @@ const LATER: &str = "Known to nginx, not built in fairlead yet.";
 const PARAMS: &[Param] = &[
     Param { name: "udp", value: None, doc: "Takes datagrams in place of connections." },
     Param { name: "proxy_protocol", value: None, doc: "Each connection begins with a PROXY protocol header." },
-    Param { name: "backlog", value: Some(Value::Text), doc: "Longest queue of connections not accepted yet." },
-    Param { name: "rcvbuf", value: Some(Value::Text), doc: "Receive buffer of the socket (`SO_RCVBUF`)." },
-    Param { name: "sndbuf", value: Some(Value::Text), doc: "Send buffer of the socket (`SO_SNDBUF`)." },
-    Param { name: "so_keepalive", value: Some(Value::Text), doc: "`on`, `off` or `[idle]:[interval]:[count]`." },
-    Param { name: "fastopen", value: Some(Value::Text), doc: "Queue of TCP Fast Open; 0: none." },
-    Param { name: "deferred", value: None, doc: "Accepts a connection when its first bytes are there." },
-    Param { name: "ipv6only", value: Some(Value::Text), doc: "Whether `[::]` takes IPv6 alone; `on` by default." },
+    ListenOptions::BACKLOG,
+    ListenOptions::RCVBUF,
+    ListenOptions::SNDBUF,
+    ListenOptions::SO_KEEPALIVE,
+    ListenOptions::FASTOPEN,
+    ListenOptions::DEFERRED,
+    ListenOptions::IPV6ONLY,
     Param { name: "bind", value: None, doc: "Accepted: every address has sockets of its own here." },
     Param { name: "reuseport", value: None, doc: "Accepted: every worker has a socket of its own here." },
-    Param { name: "multipath", value: None, doc: "Takes connections of Multipath TCP too." },
+    ListenOptions::MULTIPATH,
     Param { name: "default_server", value: None, doc: "Takes the sessions that no `server_name` of the address does." },
     Param { name: "ssl", value: None, doc: LATER },
-    Param { name: "setfib", value: Some(Value::Text), doc: "FreeBSD alone has it: refused." },
-    Param { name: "accept_filter", value: Some(Value::Text), doc: "FreeBSD and NetBSD alone have it: ignored, aloud." },
+    ListenOptions::SETFIB,
+    ListenOptions::ACCEPT_FILTER,
 ];
 
 pub(crate) const DIRECTIVES: &[Directive<Vec<Listen>>] = &[Directive {
@@ -101,57 +97,7 @@ fn parameter(listen: &mut Listen, name: &str, value: &str) -> Result<(), String>
     Ok(())
 }
 
-/// The addresses `listen` means: `localhost` may be two, a range of ports is one for each. `*` and a
-/// bare port are `0.0.0.0`.
-pub(crate) fn addresses(word: &Word, resolve: &Resolve<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let error =
-        |what: &str| Diagnostic::error(word.span, format!("{what} in \"{}\" of the \"listen\" directive", word.text));
-    if let Some(path) = word.text.strip_prefix("unix:") {
-        return match path {
-            "" => Err(error("no path in the unix domain socket")),
-            _ => Ok(vec![Address::Unix(PathBuf::from(path))]),
-        };
-    }
-    let (host, ports) = split(&word.text).ok_or_else(|| error("invalid host"))?;
-    let ports = ports.ok_or_else(|| error("no port")).and_then(|ports| parse_ports(ports).map_err(error))?;
-    let hosts = match host {
-        "" | "*" => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-        _ => match literal(host).map_or_else(|| resolve(host), |ip| Ok(vec![ip])) {
-            Ok(found) if !found.is_empty() => found,
-            _ => return Err(error("host not found")),
-        },
-    };
-    // A name may have the same address twice.
-    let mut seen = AHashSet::new();
-    let hosts = hosts.into_iter().filter(|ip| seen.insert(*ip));
-    Ok(hosts.flat_map(|ip| ports.clone().map(move |port| Address::Ip(SocketAddr::new(ip, port)))).collect())
-}
-
-/// `8000` or `8000-8010`.
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0).ok_or("invalid port");
-    let (first, last) = (port(first)?, port(last)?);
-    if last < first { Err("invalid port range") } else { Ok(first..=last) }
-}
-
-/// Host (brackets kept) and ports of `host:port`, `port`, `host`.
-fn split(text: &str) -> Option<(&str, Option<&str>)> {
-    if text.starts_with('[') {
-        let end = text.find(']')?;
-        let (host, rest) = text.split_at(end + 1);
-        return match rest.strip_prefix(':') {
-            Some(port) => Some((host, Some(port))),
-            None => rest.is_empty().then_some((host, None)),
-        };
-    }
-    match text.split_once(':') {
-        Some((host, port)) => Some((host, Some(port))),
-        None if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => Some(("", Some(text))),
-        None => Some((text, None)),
-    }
-}
-
+/// The address that a host is, not a name.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),

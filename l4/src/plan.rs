@@ -16,7 +16,7 @@ use fairlead_core::health::{Check, Kind, Match};
 use fairlead_core::limit;
 use fairlead_core::log::{Agreed, ErrorLog, ErrorLogs};
 use fairlead_core::names::{Names, Pattern};
-use fairlead_core::net::{Address, Listener, ListenerKey};
+use fairlead_core::net::{Address, Listener, ListenerKey, listen_addresses};
 use fairlead_core::plan::Build;
 use fairlead_core::resolver;
 use fairlead_core::upstream::{self, Group, Method};
@@ -406,7 +406,7 @@ impl<'a> Planner<'a> {
     }
 
     fn keys(&self, listen: &listen::Listen) -> Vec<ListenerKey> {
-        let addresses = self.report(listen::addresses(&listen.address, self.build.resolve)).unwrap_or_default();
+        let addresses = self.report(listen_addresses(&listen.address, None, self.build.resolve)).unwrap_or_default();
         addresses.into_iter().map(|address| ListenerKey { protocol: listen.protocol, address }).collect()
     }
 

@@ -2,10 +2,7 @@
 
 use crate::directives::SERVER;
 use fairlead_conf::{Args, Diagnostic, Directive, Given, Param, Repeat, Span, Value, Word};
-use fairlead_core::net::{Address, ListenOptions};
-use fairlead_core::plan::Resolve;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
+use fairlead_core::net::ListenOptions;
 
 /// One `listen` as written.
 #[derive(Clone, Debug)]
@@ -27,20 +24,20 @@ const PARAMS: &[Param] = &[
     flag("default", "the same"),
     flag("proxy_protocol", "clients send a PROXY protocol header first"),
     flag("bind", "binds this address by itself; always done, unless a wildcard has the port"),
-    flag("deferred", "accepts connections when their first bytes are there"),
+    ListenOptions::DEFERRED,
     flag("reuseport", "one socket per worker; always done"),
-    Param { name: "backlog", value: Some(Value::Text), doc: "connections that may wait to be accepted" },
-    Param { name: "rcvbuf", value: Some(Value::Text), doc: "the kernel's receive buffer" },
-    Param { name: "sndbuf", value: Some(Value::Text), doc: "the kernel's send buffer" },
-    Param { name: "fastopen", value: Some(Value::Text), doc: "length of the TCP Fast Open queue" },
-    Param { name: "ipv6only", value: Some(Value::Text), doc: "whether `[::]` takes IPv6 alone" },
-    Param { name: "so_keepalive", value: Some(Value::Text), doc: "`on`, `off`, or `idle:interval:count`" },
+    ListenOptions::BACKLOG,
+    ListenOptions::RCVBUF,
+    ListenOptions::SNDBUF,
+    ListenOptions::FASTOPEN,
+    ListenOptions::IPV6ONLY,
+    ListenOptions::SO_KEEPALIVE,
     flag("ssl", "TLS"),
     flag("http2", "HTTP/2"),
     flag("quic", "HTTP/3"),
-    flag("multipath", "takes connections of Multipath TCP too"),
-    Param { name: "setfib", value: Some(Value::Text), doc: "FreeBSD alone has it: refused" },
-    Param { name: "accept_filter", value: Some(Value::Text), doc: "FreeBSD and NetBSD alone have it: ignored, aloud" },
+    ListenOptions::MULTIPATH,
+    ListenOptions::SETFIB,
+    ListenOptions::ACCEPT_FILTER,
 ];
 
 /// Parameters that nginx has and this build has not.
@@ -113,125 +110,4 @@ fn option(options: &mut ListenOptions, name: &str, value: &str) -> Result<(), St
         _ => return Err(format!("invalid parameter \"{name}={value}\"")),
     }
     Ok(())
-}
-
-/// Most ports of one `host:first-last`: nginx has no bound, a typing error should not open 60,000 sockets.
-const MOST_PORTS: u16 = 4096;
-
-const LISTEN_HELP: &str = "write address:port, a port from 1 to 65535, [IPv6]:port or unix:path";
-
-/// Every address that the first argument of a `listen` means.
-///
-/// # Errors
-/// nginx's words: no host, invalid port, host not found.
-pub(crate) fn addresses(word: &Word, resolve: &Resolve<'_>) -> Result<Vec<Address>, Diagnostic> {
-    let wrong = |what: &str| {
-        Diagnostic::error(word.span, format!("{what} in \"{}\" of the \"listen\" directive", word.text))
-            .help(LISTEN_HELP)
-    };
-    if let Some(path) = word.text.strip_prefix("unix:") {
-        if path.is_empty() {
-            return Err(wrong("no path in the unix domain socket"));
-        }
-        return Ok(vec![Address::Unix(path.into())]);
-    }
-    let (host, ports) = split(&word.text).map_err(wrong)?;
-    let ips = match host {
-        "" | "*" => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-        host => match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(ip) => vec![ip],
-            Err(_) if host.starts_with('[') => return Err(wrong("invalid IPv6 address")),
-            Err(_) => resolve(host).map_err(|_| wrong("host not found"))?,
-        },
-    };
-    if ips.is_empty() {
-        return Err(wrong("host not found"));
-    }
-    let all = ips.iter().flat_map(|ip| ports.clone().map(|port| Address::Ip(SocketAddr::new(*ip, port))));
-    Ok(all.collect())
-}
-
-/// `host[:port[-port]]`, `port[-port]`, `[v6][:port]`.
-fn split(text: &str) -> Result<(&str, RangeInclusive<u16>), &'static str> {
-    if text.starts_with('[') {
-        let close = text.find(']').ok_or("invalid host")?;
-        let (host, rest) = text.split_at(close + 1);
-        return match rest.strip_prefix(':') {
-            Some(ports) => Ok((host, parse_ports(ports)?)),
-            None if rest.is_empty() => Ok((host, 80..=80)),
-            None => Err("invalid host"),
-        };
-    }
-    if let Some((host, ports)) = text.rsplit_once(':') {
-        return if host.is_empty() { Err("no host") } else { Ok((host, parse_ports(ports)?)) };
-    }
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
-        return Ok(("", parse_ports(text)?));
-    }
-    Ok((text, 80..=80))
-}
-
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| text.parse::<u16>().ok().filter(|&port| port > 0).ok_or("invalid port");
-    let (first, last) = (port(first)?, port(last)?);
-    if last < first {
-        return Err("invalid port range");
-    }
-    if last - first >= MOST_PORTS {
-        return Err("too many ports");
-    }
-    Ok(first..=last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(text: &str) -> Result<Vec<String>, String> {
-        let word = Word { text: text.into(), span: Span::default(), quoted: false };
-        let resolve = |name: &str| match name {
-            "localhost" => Ok(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]),
-            _ => Err(std::io::Error::other("no such host")),
-        };
-        let found = addresses(&word, &resolve).map_err(|diagnostic| diagnostic.message)?;
-        Ok(found.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn every_form_of_an_address_is_read() {
-        for (text, expected) in [
-            ("80", vec!["0.0.0.0:80"]),
-            ("*:81", vec!["0.0.0.0:81"]),
-            ("127.0.0.1", vec!["127.0.0.1:80"]),
-            ("127.0.0.1:8080", vec!["127.0.0.1:8080"]),
-            ("[::]:80", vec!["[::]:80"]),
-            ("[::1]", vec!["[::1]:80"]),
-            ("localhost:82", vec!["127.0.0.1:82", "[::1]:82"]),
-            ("8000-8002", vec!["0.0.0.0:8000", "0.0.0.0:8001", "0.0.0.0:8002"]),
-            ("unix:/run/x.sock", vec!["unix:/run/x.sock"]),
-        ] {
-            assert_eq!(
-                listed(text).as_deref(),
-                Ok(expected.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice()),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_in_nginx_s_words() {
-        for (text, words) in [
-            ("0", "invalid port"),
-            ("127.0.0.1:99999", "invalid port"),
-            (":80", "no host"),
-            ("nowhere:80", "host not found"),
-            ("9-8", "invalid port range"),
-            ("[::1", "invalid host"),
-            ("unix:", "no path in the unix domain socket"),
-        ] {
-            let error = listed(text).unwrap_err();
-            assert!(error.starts_with(words), "{text}: {error}");
-        }
-    }
 }

@@ -75,7 +75,7 @@ fn headers_to_the_peer() {
 #[test]
 fn answers_of_the_peer() {
     let http = format!(
-        "{PROXY} proxy_buffer_size 4k; server {{ listen 127.0.0.1:{{port}}; server_name main.test;
+        "{PROXY} server {{ listen 127.0.0.1:{{port}}; server_name main.test;
             location / {{ proxy_pass http://{{peer}}; }}
             location /old/ {{ proxy_pass http://{{peer}}; proxy_http_version 1.0; }}
             location /unbuffered/ {{ proxy_pass http://{{peer}}; proxy_buffering off; }}

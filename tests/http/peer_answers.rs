@@ -75,12 +75,17 @@ fn more_than_the_announced_body_is_cut() {
 
 #[test]
 fn a_header_larger_than_the_buffer_is_502() {
-    let peer = HttpPeer::start(|_| {
-        Answer::Raw(format!("HTTP/1.1 200 OK\r\nX-Big: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(20_000)).into())
+    let peer = HttpPeer::start(|request| {
+        let length: usize = request.target().trim_start_matches('/').parse().unwrap();
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Big: \r\n\r\n";
+        Answer::Raw(head.replace("Big: ", &format!("Big: {}", "x".repeat(length - head.len()))).into())
     });
-    let proxy = fairlead()
-        .set("peer", peer.address())
-        .http("server { listen 127.0.0.1:{port}; location / { proxy_pass http://{peer}; proxy_buffer_size 4k; } }");
-    assert_eq!(proxy.get("/").status(), 502);
-    proxy.wait_for_error("upstream sent too big header while reading response header from upstream");
+    for (rows, most) in [("", 4096), ("proxy_buffer_size 5k;", 5120), ("proxy_buffering off;", 4096)] {
+        let proxy = fairlead().set("peer", peer.address()).http(&format!(
+            "server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://{{peer}}; {rows} }} }}"
+        ));
+        assert_eq!(proxy.get(&format!("/{most}")).status(), 200, "{rows}");
+        assert_eq!(proxy.get(&format!("/{}", most + 1)).status(), 502, "{rows}");
+        proxy.wait_for_error("upstream sent too big header while reading response header from upstream");
+    }
 }

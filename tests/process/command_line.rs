@@ -73,6 +73,12 @@ fn help_teaches_and_explains_directives() {
     assert!(help.status.success() && stdout(&help).contains("-s reload"));
     let page = run(&["-h", "worker_shutdown_timeout"]);
     assert!(page.status.success() && stdout(&page).contains("graceful stop"), "{}", stdout(&page));
+    let listen = stdout(&run(&["-h", "listen"]));
+    for parameter in
+        ["backlog=number: ", "rcvbuf=size: ", "ipv6only=on|off: ", "so_keepalive=on|off|[idle]:[interval]:[count]: "]
+    {
+        assert_eq!(listen.matches(parameter).count(), 2, "in both planes: {parameter} {listen}");
+    }
     let unknown = run(&["-h", "qqqqqqqq"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(stdout(&run(&["reference"])).contains("worker_processes"));

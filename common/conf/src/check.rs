@@ -10,7 +10,7 @@ pub(crate) fn argument(directive: &str, word: &Word, kind: &Value) -> Result<(),
     let error = |message: String| Err(Diagnostic::error(word.span, message));
     let text = &*word.text;
     let wrong = match kind {
-        Value::Text | Value::Path | Value::Address | Value::Template => return Ok(()),
+        Value::Text | Value::Path | Value::Address | Value::Template | Value::Unchecked(_) => return Ok(()),
         Value::Params(params) => return parameter(word, params),
         Value::Flag => value::parse_flag(text)
             .is_none()
@@ -105,6 +105,7 @@ fn short(value: &Value) -> String {
         Value::Cidr => "network".into(),
         Value::OneOf(names) | Value::AnyCase(names) => names.join("|"),
         Value::Template => "string".into(),
+        Value::Unchecked(value) => short(value),
         Value::Params(_) => "parameters".into(),
     }
 }
@@ -127,6 +128,7 @@ pub(crate) fn describe(value: &Value) -> String {
             names => format!("one of {}", names.join(", ")),
         },
         Value::Template => "text, with $variables".into(),
+        Value::Unchecked(value) => describe(value),
         Value::Params(params) => format!("parameters: {}", params.iter().map(spell).collect::<Vec<_>>().join(" ")),
     }
 }
@@ -144,6 +146,7 @@ pub(crate) fn sample(value: &Value) -> String {
         Value::Cidr => "192.0.2.0/24".into(),
         Value::OneOf(names) | Value::AnyCase(names) => names.first().copied().unwrap_or_default().into(),
         Value::Template => "$remote_addr".into(),
+        Value::Unchecked(value) => sample(value),
         Value::Params(params) => params.first().map_or_else(String::new, |param| match &param.value {
             None => param.name.to_owned(),
             Some(value) => format!("{}={}", param.name, sample(value)),

@@ -150,6 +150,8 @@ pub enum Value {
     AnyCase(&'static [&'static str]),
     /// Text in which `$variables` are replaced for each request or session.
     Template,
+    /// Named in documentation; what is wrong with it `set` says.
+    Unchecked(&'static Value),
     /// `name` or `name=value` words.
     Params(&'static [Param]),
 }

@@ -39,6 +39,8 @@ pub struct Cx {
     /// Number of the block that statement stands in, and of the last block that was begun.
     pub(crate) block: Cell<usize>,
     blocks: Cell<usize>,
+    /// Block, directive and argument in lower case of [`Given::warn_of_repeats`].
+    pub(crate) said: RefCell<HashSet<(usize, Box<str>, String)>>,
 }
 
 impl Cx {
@@ -56,6 +58,7 @@ impl Cx {
             order: Cell::new(0),
             block: Cell::new(0),
             blocks: Cell::new(0),
+            said: RefCell::default(),
         }
     }
 

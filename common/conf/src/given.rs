@@ -28,6 +28,22 @@ impl<'a> Given<'a> {
         self.cx.block.get()
     }
 
+    /// False while a row's default speaks.
+    pub fn is_written(&self) -> bool {
+        self.statement.name.span.file != crate::FileId(u32::MAX)
+    }
+
+    /// Warns, as nginx does of flags, of arguments that the directive has had in this block already, in
+    /// any case.
+    pub fn warn_of_repeats(&self) {
+        for word in self.words().iter().filter(|_| self.is_written()) {
+            let key = (self.block_number(), self.statement.name.text.clone(), word.text.to_ascii_lowercase());
+            if !self.cx.said.borrow_mut().insert(key) {
+                self.cx.report(Diagnostic::warning(word.span, format!("duplicate value \"{}\"", word.text)));
+            }
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.statement.args.len()
     }

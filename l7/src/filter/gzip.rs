@@ -205,7 +205,7 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         contexts: ALL,
         args: Args::at_least(
             1,
-            &[Value::OneOf(&PROXIED)],
+            &[Value::AnyCase(&PROXIED)],
             "off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any …",
         ),
         repeat: Repeat::List(|filters| filters.gzip.proxied = Proxied::default()),
@@ -214,8 +214,9 @@ pub(crate) const DIRECTIVES: &[Row] = &[
               no cache keeps, by `Expires` or `Cache-Control`, those without `Last-Modified` or `ETag`, those to \
               requests with `Authorization`, or `any`.",
         set: |filters, given| {
+            given.warn_of_repeats();
             for word in given.words() {
-                let bit = PROXIED.iter().position(|&known| known == &*word.text).unwrap_or(0);
+                let bit = PROXIED.iter().position(|known| known.eq_ignore_ascii_case(&word.text)).unwrap_or(0);
                 filters.gzip.proxied.0 |= 1 << bit;
             }
             Ok(())

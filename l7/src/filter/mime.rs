@@ -17,11 +17,19 @@ impl Types {
 
     /// Adds the arguments of a directive; `always` are in every list.
     pub fn take(&mut self, given: &Given<'_>, always: &[&str]) -> Result<(), Diagnostic> {
-        for name in always.iter().copied().chain(given.words().iter().map(|word| &*word.text)) {
-            if name == "*" {
+        if self.names.is_empty() {
+            self.names.extend(always.iter().map(|name| Box::from(*name)));
+        }
+        for word in given.words() {
+            if self.all || &*word.text == "*" {
                 self.all = true;
-            } else if !self.names.iter().any(|known| **known == *name) {
-                self.names.push(name.to_ascii_lowercase().into());
+                break;
+            }
+            let name = word.text.to_ascii_lowercase();
+            if !self.names.iter().any(|known| **known == *name) {
+                self.names.push(name.into());
+            } else if given.is_written() {
+                given.cx.report(Diagnostic::warning(word.span, format!("duplicate MIME type \"{name}\"")));
             }
         }
         Ok(())

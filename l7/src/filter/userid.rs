@@ -180,14 +180,15 @@ pub(crate) const DIRECTIVES: &[Row] = &[
     Row {
         name: "userid_flags",
         contexts: ALL,
-        args: Args::between(1, 4, &[Value::OneOf(&FLAGS)], "off | flag ..."),
+        args: Args::between(1, 4, &[Value::AnyCase(&FLAGS)], "off | flag ..."),
         repeat: Repeat::List(|filters| filters.userid.flags = 0),
         default: Some("off"),
         doc: "Flags of the cookie of `userid`: `secure`, `httponly`, `samesite=strict`, `samesite=lax` or \
               `samesite=none`.",
         set: |filters, given| {
+            given.warn_of_repeats();
             for word in given.words() {
-                let bit = FLAGS.iter().position(|&known| known == &*word.text).unwrap_or(0);
+                let bit = FLAGS.iter().position(|known| known.eq_ignore_ascii_case(&word.text)).unwrap_or(0);
                 filters.userid.flags |= 1 << bit;
             }
             Ok(())

@@ -60,7 +60,7 @@ pub(super) fn build(
         let compiled = Arc::new(locations::server(server, &planner));
         listening.add(server, &compiled, build);
     }
-    let (listeners, virtual_servers) = listening.finish();
+    let (listeners, virtual_servers) = listening.finish(build);
     let temp_folders = planner.shared.temp_folders.take();
     let Planner { groups, conn_zones, req_zones, charsets, transparent, .. } = planner;
     let groups = groups.into_inner();

@@ -7,7 +7,7 @@ use crate::settings::ServerBlock;
 use crate::settings::names::ServerName;
 use ahash::{AHashMap, AHashSet};
 use fairlead_conf::Diagnostic;
-use fairlead_core::net::{Address, ListenOptions, Listener, ListenerKey, Protocol};
+use fairlead_core::net::{Address, ListenOptions, Listener, ListenerKey, Protocol, listen_addresses};
 use fairlead_core::plan::Build;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ struct Place {
     default_written: bool,
     names: Names<Arc<Server>>,
     servers: usize,
+    /// Warnings of names that were there already.
+    conflicts: Vec<Diagnostic>,
 }
 
 impl Listening {
@@ -41,7 +43,7 @@ impl Listening {
         };
         let mut own = AHashSet::new();
         for listen in listens {
-            match listen::addresses(&listen.address, build.resolve) {
+            match listen_addresses(&listen.address, Some(80), build.resolve) {
                 Err(diagnostic) => build.cx.report(diagnostic),
                 Ok(addresses) => {
                     for address in addresses {
@@ -52,7 +54,7 @@ impl Listening {
                         }
                         let place = self.place(&address, server);
                         place.join(listen, server, build);
-                        place.name(&block.names, server, build);
+                        place.name(&block.names, server);
                     }
                 }
             }
@@ -71,18 +73,23 @@ impl Listening {
                 default_written: false,
                 names: Names::default(),
                 servers: 0,
+                conflicts: Vec::new(),
             });
         }
         &mut self.places[index]
     }
 
     /// What to bind and who answers there. Addresses of a port that a wildcard has are reached through it.
-    pub fn finish(self) -> (Vec<Listener>, AHashMap<ListenerKey, Arc<VirtualServers>>) {
+    pub fn finish(self, build: &Build<'_>) -> (Vec<Listener>, AHashMap<ListenerKey, Arc<VirtualServers>>) {
         let wildcards: AHashSet<(bool, u16)> =
             self.places.iter().filter_map(|place| wildcard(&place.address)).collect();
         let mut inside: AHashMap<(bool, u16), AHashMap<IpAddr, Arc<VirtualServers>>> = AHashMap::new();
         let mut bound = Vec::new();
-        for place in self.places {
+        for mut place in self.places {
+            // With one server its names are not looked up.
+            if place.servers > 1 || place.names.have_patterns() {
+                place.conflicts.drain(..).for_each(|conflict| build.cx.report(conflict));
+            }
             match &place.address {
                 Address::Ip(at) if !at.ip().is_unspecified() && wildcards.contains(&family(*at)) => {
                     let (family, ip) = (family(*at), at.ip());
@@ -136,7 +143,7 @@ impl Place {
         self.servers += 1;
     }
 
-    fn name(&mut self, names: &[ServerName], server: &Arc<Server>, build: &Build<'_>) {
+    fn name(&mut self, names: &[ServerName], server: &Arc<Server>) {
         let unnamed =
             [ServerName { text: "".into(), span: fairlead_conf::Span::default(), name: Name::Exact("".into()) }];
         let names = if names.is_empty() { &unnamed[..] } else { names };
@@ -147,7 +154,7 @@ impl Place {
                 if name.text.is_empty() {
                     warning.span = None;
                 }
-                build.cx.report(warning);
+                self.conflicts.push(warning);
             }
         }
     }

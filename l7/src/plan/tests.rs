@@ -206,6 +206,7 @@ fn conflicting_names_are_a_warning() {
         warnings("server { listen 80; server_name a; } server { listen 80; server_name b a; }"),
         ["conflicting server name \"a\" on 0.0.0.0:80, ignored"]
     );
+    assert_eq!(warnings("server { listen 80; server_name a a; }"), [""; 0], "nobody looks it up");
 }
 
 #[test]

@@ -85,14 +85,15 @@ pub(crate) const DIRECTIVES: &[Row] = &[
     Row {
         name: "keepalive_disable",
         contexts: ALL,
-        args: Args::at_least(1, &[Value::OneOf(&["none", "msie6", "safari"])], "none | browser ..."),
+        args: Args::at_least(1, &[Value::AnyCase(&["none", "msie6", "safari"])], "none | browser ..."),
         repeat: Repeat::List(|client| client.keepalive_disable = (false, false)),
         default: Some("msie6"),
         doc: "Browsers whose connections end with the response: `msie6` are Internet Explorer 4 to 6 after a POST, \
               `safari` is Safari on a Mac. `none` is none of them.",
         set: |client, given| {
+            given.warn_of_repeats();
             for word in given.words() {
-                match &*word.text {
+                match &*word.text.to_ascii_lowercase() {
                     "msie6" => client.keepalive_disable.0 = true,
                     "safari" => client.keepalive_disable.1 = true,
                     _ => {}

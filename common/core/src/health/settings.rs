@@ -100,7 +100,8 @@ impl Settings {
             settings.set(name, value.as_ref()).map_err(|problem| match problem {
                 Problem::Invalid => given.error(index, format!("invalid parameter \"{}\"", given.text(index))),
                 Problem::Unbuilt(what) => {
-                    given.error(index, format!("\"{what}\" is known to nginx, not built in fairlead yet"))
+                    let error = given.error(index, format!("\"{what}\" is known to nginx, not built in fairlead yet"));
+                    error.help("checks of gRPC services need HTTP/2 to the peers; ask them by HTTP/1.1 with uri=")
                 }
             })?;
         }

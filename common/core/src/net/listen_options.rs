@@ -1,7 +1,35 @@
 //! The parameters of `listen` that both planes have, as they are written.
 
 use super::listen::{Keepalive, ListenOptions};
-use fairlead_conf::value;
+use fairlead_conf::{Param, Value, value};
+
+/// One whose value [`ListenOptions::set`] checks.
+const fn param(name: &'static str, value: &'static Value, doc: &'static str) -> Param {
+    Param { name, value: Some(Value::Unchecked(value)), doc }
+}
+
+/// The parameters as rows name them.
+impl ListenOptions {
+    pub const BACKLOG: Param =
+        param("backlog", &Value::Int(1..=i32::MAX as i64), "connections that may wait to be accepted");
+    pub const RCVBUF: Param = param("rcvbuf", &Value::Size, "the kernel's receive buffer (`SO_RCVBUF`)");
+    pub const SNDBUF: Param = param("sndbuf", &Value::Size, "the kernel's send buffer (`SO_SNDBUF`)");
+    pub const FASTOPEN: Param =
+        param("fastopen", &Value::Int(0..=i32::MAX as i64), "length of the TCP Fast Open queue");
+    pub const IPV6ONLY: Param = param("ipv6only", &Value::Flag, "whether `[::]` takes IPv6 alone; `on` by default");
+    pub const SO_KEEPALIVE: Param = param(
+        "so_keepalive",
+        &Value::OneOf(&["on", "off", "[idle]:[interval]:[count]"]),
+        "probes of idle connections, and their times",
+    );
+    pub const SETFIB: Param = param("setfib", &Value::Int(0..=i64::MAX), "FreeBSD alone has it: refused");
+    pub const ACCEPT_FILTER: Param =
+        param("accept_filter", &Value::Text, "FreeBSD and NetBSD alone have it: ignored, aloud");
+    pub const DEFERRED: Param =
+        Param { name: "deferred", value: None, doc: "accepts connections when their first bytes are there" };
+    pub const MULTIPATH: Param =
+        Param { name: "multipath", value: None, doc: "takes connections of Multipath TCP too" };
+}
 
 impl ListenOptions {
     /// Takes the parameter `name=value`; false when it is none of these.

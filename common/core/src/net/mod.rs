@@ -5,6 +5,7 @@ mod address;
 mod client_hello;
 mod deadline;
 mod listen;
+mod listen_address;
 mod listen_options;
 mod origin;
 mod proxy_protocol;
@@ -19,6 +20,7 @@ pub use address::Address;
 pub use client_hello::{ClientHello, ClientHelloError, parse_client_hello};
 pub use deadline::{Deadline, Timeout};
 pub use listen::{Keepalive, ListenOptions, Listener, ListenerKey, Protocol, bind, fits, reapply};
+pub use listen_address::listen_addresses;
 pub use origin::{NotConnected, Origin};
 pub use proxy_protocol::{
     PROXY_V1_MAX, ProxyHeader, ProxyProtocolError, parse_proxy_header, write_proxy_v1, write_proxy_v2,

@@ -50,6 +50,7 @@ pub(crate) const DIRECTIVES: &[Directive<Settings>] = &[
               `Expires` and `Accept-Ranges`; `X-Accel-Charset` takes the place of `charset`, `X-Accel-Limit-Rate` sets `$limit_rate`, \
               `X-Accel-Buffering: yes | no` overrides `proxy_buffering`. The others have no effect anyway: nothing is cached.",
         set: |proxy, given| {
+            given.warn_of_repeats();
             let named = |name: &str| given.words().iter().any(|word| word.text.eq_ignore_ascii_case(name));
             let ignored = &mut proxy.ignored;
             ignored.redirect |= named("X-Accel-Redirect");

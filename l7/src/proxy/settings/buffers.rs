@@ -15,8 +15,9 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         contexts: ALL,
         args: Args::exactly(&[Value::Size], "size"),
         repeat: Repeat::Once,
-        default: Some("8k"),
-        doc: "The longest head of a peer's response; a longer one is a 502.",
+        default: Some("4k"),
+        doc: "The longest head of a peer's response; a longer one is a 502. The default is nginx's where a page of memory \
+              has 4k.",
         set: |proxy, given| {
             proxy.buffer_size = in_memory(given, 0)?;
             let size = given.size(0)?;
@@ -42,7 +43,8 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         args: Args::exactly(&[Value::Int(1..=1 << 30), Value::Size], "number size"),
         repeat: Repeat::Once,
         default: Some("8 8k"),
-        doc: "Memory for what one slow client has not taken of a response: the product of both. There must be two at least.",
+        doc: "Memory for what one slow client has not taken of a response: the product of both. There must be two at least. nginx's \
+              default is `8 4k`: with twice that most answers need no file.",
         set: |proxy, given| {
             let (number, size) = (usize::try_from(given.int(0)?).unwrap_or(0), in_memory(given, 1)?);
             proxy.buffers = number.saturating_mul(size);

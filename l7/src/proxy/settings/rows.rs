@@ -163,6 +163,7 @@ pub(crate) const DIRECTIVES: &[Row] = &[
         doc: "When a request goes on to the next peer, as long as nothing was sent to the client. Requests with POST, LOCK \
               and PATCH that were sent to a peer do so only with `non_idempotent`. `off` never tries another.",
         set: |proxy, given| {
+            given.warn_of_repeats();
             next_upstream(&mut proxy.next, given);
             Ok(())
         },

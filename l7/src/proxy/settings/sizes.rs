@@ -4,7 +4,7 @@
 //! is refused, one that nginx takes is taken. What is not written counts as in nginx, where a page
 //! has 4k, whatever the default is here.
 
-use fairlead_conf::{Diagnostic, FileId, Given, Span};
+use fairlead_conf::{Diagnostic, Given, Span};
 
 /// What the rows said, each `None` until it is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ const PAGE: u64 = 4 << 10;
 impl Sizes {
     /// Keeps what a row says, unless it is the row's default that speaks.
     pub fn keep(&mut self, given: &Given<'_>, keep: impl FnOnce(&mut Sizes)) {
-        if given.statement.name.span.file != FileId(u32::MAX) {
+        if given.is_written() {
             self.span = given.statement.name.span;
             keep(self);
         }
