@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("fairlead-init", &["fairlead-appliance", "fairlead-conf"]),
     ("fairlead-network", &["fairlead-appliance", "fairlead-conf", "fairlead-core"]),
+    ("fairlead-init", &["fairlead-appliance", "fairlead-conf", "fairlead-disk"]),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
     ("fairlead-bench", &[]),
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Where `unsafe` may be written, and for what.
 const UNSAFE: &[(&str, &str)] = &[
+    ("appliance-image/init/src/kernel_calls.rs", "no library sets the time of a watchdog"),
     ("common/core/src/clock.rs", "CLOCK_MONOTONIC_COARSE has no safe wrapper"),
     ("common/core/src/clock/local.rs", "localtime_r has no safe wrapper"),
     ("common/core/src/net/reactor/epoll.rs", "tokio watches our epoll by its descriptor"),

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::process::id() == 1 {
-        fairlead_init::pid1::run()
-    } else {
-        fairlead_init::say::plain(
-            "fairlead-init: this program is process 1 of the appliance; it does nothing elsewhere",
-        );
-        ExitCode::FAILURE
+    let word = std::env::args().nth(1);
+    match word.as_deref() {
+        _ if std::process::id() == 1 => fairlead_init::pid1::run(),
+        Some("console") => fairlead_init::console::run(),
+        _ => {
+            fairlead_init::say::plain("fairlead-init: process 1 of the appliance; it does nothing elsewhere");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,58 +1,102 @@
-//! Process 1, top to bottom: each step of the way up, then the loop that keeps the machine serving.
+//! Process 1 on the way up: one step after the other, each a line on the console with its time. A step
+//! that fails says what to do and does not keep the next one from being tried.
 
 use crate::cmdline::{self, Cmdline};
+use crate::first::{self, Found};
+use crate::machine::Machine;
 use crate::modules::load::Loader;
-use crate::supervise::{Supervisor, Verdict};
-use crate::{kernel, link, mounts, say};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use crate::partition::Partition;
+use crate::watchdog::Watchdog;
+use crate::{accounts, check, entropy, kernel, link, mounts, say, working};
+use fairlead_appliance::Watchdog as Wanted;
+use fairlead_appliance::store::{Files, Number, Origin};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use rustix::mount::{MountFlags, mount_remount};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::{RebootCommand, reboot};
 use std::fs;
-use std::os::fd::AsFd;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-const DEFAULT: &str = include_str!("../default.conf");
-const CONF: &str = "/run/fairlead/fairlead.conf";
+/// Modules no device asks for: file systems, what bonds and VLANs take, the clock of packets, random
+/// numbers, buttons. All are there before module loading is switched off.
+const MODULES: &[&str] = &[
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_iso8859_1",
+    "8021q",
+    "bonding",
+    "tcp_bbr",
+    "sch_fq",
+    "virtio_rng",
+    "qemu_fw_cfg",
+    "evdev",
+    "button",
+];
+/// Descriptors of each process: a proxy takes two for a session.
+const DESCRIPTORS: u64 = 1_048_576;
 
-/// Never comes back on a machine of its own.
+/// Never comes back.
 pub fn run() -> ExitCode {
     std::panic::set_hook(Box::new(|what| {
+        say::draw_over(false);
         say::trouble(format!("process 1 has failed: {what}"), "the machine starts again in 5 seconds");
         sleep(Duration::from_secs(5));
         rustix::fs::sync();
         let _ = reboot(RebootCommand::Restart);
     }));
+    let machine = up();
+    machine.run()
+}
+
+fn up() -> Machine {
     let signals = block_signals();
+    let (line, mut loader) = base();
+    loader.coldplug();
+    MODULES.iter().for_each(|name| {
+        loader.want(name);
+    });
+    say::step(format!("modules: {} loaded", loader.count()));
+    let watchdog = arm(&mut loader);
+    let ready = entropy::wait();
+    if ready {
+        say::step("entropy: the kernel has random numbers");
+    } else {
+        say::trouble("the kernel has no random numbers yet", "give the virtual machine a virtio-rng device");
+    }
+    kernel_values();
+    let partition = Partition::open(line.slot.is_some());
+    say::step(format!("configuration partition: {}", partition.describe()));
+    let mut machine = Machine::new(signals, line, partition, watchdog);
+    configure(&mut machine);
+    close_root();
+    machine
+}
+
+/// What everything else stands on.
+fn base() -> (Cmdline, Loader) {
     let failed = mounts::all();
     say::open();
-    say::step(format!("version {} on Linux {}", env!("CARGO_PKG_VERSION"), release()));
+    say::step(format!("fairlead {} on Linux {}", env!("CARGO_PKG_VERSION"), release()));
     for failure in failed {
         say::trouble(format!("mount: {failure}"), "the image may be damaged; write it again");
     }
+    let prepared = working::prepare().and_then(|()| accounts::complete());
+    if let Err(error) = prepared {
+        say::trouble(format!("folders cannot be made: {error}"), "give the machine more memory");
+    }
     let _ = reboot(RebootCommand::CadOff);
+    let descriptors = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
+    let _ = setrlimit(Resource::Nofile, descriptors);
     let line = cmdline::parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
     for complaint in &line.complaints {
         say::trouble(complaint, "it is left out");
     }
-    let mut loader = Loader::open();
-    loader.coldplug();
-    for name in ["tcp_bbr", "sch_fq", "ext4", "evdev", "button"] {
-        loader.want(name);
-    }
-    say::step(format!("modules: {} loaded for the devices of this machine", loader.count()));
-    let (set, refused) = kernel::settle();
-    say::step(format!("kernel: {set} values set for a proxy"));
-    for value in refused {
-        say::trouble(format!("kernel value {value}"), "the machine works with the kernel's own");
-    }
-    network(&line);
-    configure();
-    serve(signals)
+    (line, Loader::open())
 }
 
 fn release() -> String {
@@ -68,103 +112,88 @@ fn block_signals() -> Option<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
 }
 
-fn network(line: &Cmdline) {
+fn arm(loader: &mut Loader) -> Option<Watchdog> {
+    if !Watchdog::is_there() {
+        loader.want("softdog");
+    }
+    let Wanted::After(period) = Wanted::default() else { return None };
+    let Some((watchdog, name)) = Watchdog::arm(period, say::uptime()) else {
+        say::trouble("no watchdog", "a machine that hangs stays so until somebody resets it");
+        return None;
+    };
+    say::step(format!("watchdog: {name}, {} s", watchdog.period().as_secs()));
+    Some(watchdog)
+}
+
+fn kernel_values() {
+    let (set, refused) = kernel::settle();
+    say::step(format!("kernel: {set} values set for a proxy"));
+    for value in refused {
+        say::trouble(format!("kernel value {value}"), "the machine works with the kernel's own");
+    }
     if let Err(error) = link::loopback() {
         say::trouble(format!("loopback is not up: {error}"), "peers on this machine cannot be reached");
     }
-    let Some(wanted) = &line.address else {
-        say::trouble("no address is configured", "give fairlead.address= on the kernel command line");
+}
+
+/// The first configuration, or the one that is kept; the network with it.
+fn configure(machine: &mut Machine) {
+    let store = Partition::store();
+    let taken = store.instance_id().ok().flatten();
+    let (kept, notes) = store.boot().unwrap_or_else(|error| (None, vec![error.to_string()]));
+    for note in notes {
+        say::trouble(note, "push a configuration that can be read");
+    }
+    let now = kept.as_ref().map_or_else(first::default_files, |boot| boot.files.clone());
+    let number = kept.as_ref().map(|boot| boot.number);
+    let is_new = |found: &Found| taken.as_deref() != Some(found.instance.as_str());
+    if let Some(found) = first::look() {
+        let new = is_new(&found);
+        if !(new && take(machine, found, &now)) {
+            machine.use_files(&now, number);
+        }
         return;
+    }
+    machine.use_files(&now, number);
+    let Some(wanted) = machine.line.fetch.clone() else { return };
+    if let Some(found) = first::fetched(&wanted, taken.as_deref()) {
+        take(machine, found, &now);
+    }
+}
+
+/// Keeps what was found and uses it; false when it is no configuration.
+fn take(machine: &mut Machine, found: Found, now: &Files) -> bool {
+    let Found { by, instance, seed } = found;
+    let checked = first::files_of(seed, now.clone()).and_then(|files| check::files(&files).map(|()| files));
+    let files = match checked {
+        Ok(files) => files,
+        Err(diagnostics) => {
+            diagnostics.lines().for_each(|line| say::step(format!("  {line}")));
+            say::trouble(format!("the configuration of the {by} is refused"), "correct it and start again");
+            return false;
+        }
     };
-    match link::fixed(wanted) {
-        Ok(name) => say::step(format!("network: {name} has {}/{}", wanted.address, wanted.prefix)),
-        Err(error) => say::trouble(format!("no address {}: {error}", wanted.address), "check fairlead.address="),
-    }
-}
-
-fn configure() {
-    let text = fs::read_to_string("/etc/fairlead/default.conf").unwrap_or_else(|_| DEFAULT.to_owned());
-    match fs::write(CONF, text) {
-        Ok(()) => say::step("configuration: the built-in default"),
-        Err(error) => say::trouble(format!("{CONF}: {error}"), "give the machine more memory"),
-    }
-}
-
-fn serve(signals: Option<SignalFd>) -> ExitCode {
-    let mut fairlead = Supervisor::new(say::uptime());
-    loop {
-        let now = say::uptime();
-        if fairlead.is_due(now) {
-            start(&mut fairlead, now);
-        }
-        wait(signals.as_ref(), fairlead.next().map(|next| next.saturating_sub(now)));
-        while let Some(Ok(Some(signal))) = signals.as_ref().map(SignalFd::read_signal) {
-            match Signal::try_from(signal.ssi_signo as i32) {
-                Ok(Signal::SIGTERM | Signal::SIGPWR) => down(&mut fairlead, RebootCommand::PowerOff),
-                Ok(Signal::SIGINT) => down(&mut fairlead, RebootCommand::Restart),
-                _ => {}
-            }
-        }
-        reap(&mut fairlead);
-    }
-}
-
-fn start(fairlead: &mut Supervisor, now: u64) {
-    let mut command = Command::new("/bin/fairlead");
-    command.args(["-p", "/run/fairlead/", "-c", CONF, "-g", "daemon off; user fairlead;"]);
-    match command.stdin(Stdio::null()).env_clear().spawn() {
-        Ok(child) => {
-            fairlead.started(child.id(), now);
-            say::step(format!("fairlead: started as process {}", child.id()));
-        }
+    let origin = Origin { made: 0, by: by.to_owned(), note: instance.clone() };
+    let kept = machine.partition.write(|store| {
+        let number = store.add(&files, &origin)?;
+        store.switch(number)?;
+        store.set_instance_id(&instance)?;
+        Ok::<Number, fairlead_appliance::store::StoreError>(number)
+    });
+    let number = match kept {
+        Ok(number) => Some(number),
         Err(error) => {
-            fairlead.ended(now, false);
-            say::trouble(format!("/bin/fairlead does not start: {error}"), "the image may be damaged; write it again");
+            say::trouble(error, "the configuration is used now and lost at the next start");
+            None
         }
-    }
+    };
+    machine.use_files(&files, number);
+    true
 }
 
-fn wait(signals: Option<&SignalFd>, millis: Option<u64>) {
-    let timeout = millis.and_then(|millis| i32::try_from(millis).ok()).unwrap_or(1000).min(1000);
-    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
-    match signals {
-        Some(signals) => {
-            let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
-        }
-        None => sleep(Duration::from_millis(100)),
+/// Nothing of the system can be changed from here on.
+fn close_root() {
+    if let Err(error) = mount_remount("/", MountFlags::RDONLY, "") {
+        say::trouble(format!("the root stays writable: {error}"), "the machine works, with one guard less");
     }
-}
-
-fn reap(fairlead: &mut Supervisor) {
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        let (pid, how) = match status {
-            WaitStatus::Exited(pid, code) => (pid, format!("exited with {code}")),
-            WaitStatus::Signaled(pid, signal, _) => (pid, format!("was ended by {signal}")),
-            WaitStatus::StillAlive => return,
-            _ => continue,
-        };
-        if fairlead.pid().and_then(|pid| i32::try_from(pid).ok()) == Some(pid.as_raw())
-            && let Verdict::Again(pause) = fairlead.ended(say::uptime(), false)
-        {
-            say::trouble(format!("fairlead {how}"), &format!("it is started again in {} ms", pause.as_millis()));
-        }
-    }
-}
-
-fn down(fairlead: &mut Supervisor, command: RebootCommand) {
-    let pid = fairlead.pid().and_then(|pid| i32::try_from(pid).ok());
-    fairlead.stop();
-    say::step("going down");
-    if let Some(pid) = pid {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-        for _ in 0..50 {
-            reap(fairlead);
-            if kill(Pid::from_raw(pid), None).is_err() {
-                break;
-            }
-            sleep(Duration::from_millis(100));
-        }
-    }
-    rustix::fs::sync();
-    let _ = reboot(command);
 }

@@ -1,0 +1,295 @@
+//! The machine while it runs: one loop that waits for whatever happens first. What has to be decided is
+//! decided elsewhere; here it is done.
+
+use crate::cmdline::Cmdline;
+use crate::control::{Answer, Control};
+use crate::partition::Partition;
+use crate::password::Attempts;
+use crate::power::{self, End};
+use crate::service::{self, Service};
+use crate::supervise::Verdict;
+use crate::terminals::Terminals;
+use crate::watchdog::Watchdog;
+use crate::{children, kernel, link, logs, say, working};
+use fairlead_appliance::store::{Files, Number};
+use fairlead_appliance::{Settings, Watchdog as Wanted};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+const TICK: u64 = 1000;
+/// How long `fairlead` may finish what it serves, and then may take to end at once.
+const DRAIN: u64 = 15_000;
+const STOP: u64 = 3_000;
+/// When a machine that serves has all its devices.
+const SETTLED: u64 = 15_000;
+
+pub struct Machine {
+    signals: Option<SignalFd>,
+    pub line: Cmdline,
+    pub partition: Partition,
+    watchdog: Option<Watchdog>,
+    pub service: Service,
+    pub settings: Settings,
+    /// What is served; none when it is the built-in default.
+    pub version: Option<Number>,
+    control: Option<Control>,
+    terminals: Terminals,
+    buttons: Vec<File>,
+    phase: Phase,
+    next_tick: u64,
+    pub serves: bool,
+    served_since: Option<u64>,
+    modules_off: bool,
+    /// What is served, as it was given.
+    pub files: Files,
+    /// Of the management's key.
+    pub fingerprint: Option<String>,
+    pub attempts: Attempts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Up,
+    /// `fairlead` finishes what it serves, until then.
+    Draining(End, u64),
+    /// It was told to end at once, and is killed then.
+    Stopping(End, u64),
+}
+
+impl Machine {
+    pub fn new(signals: Option<SignalFd>, line: Cmdline, partition: Partition, watchdog: Option<Watchdog>) -> Machine {
+        let control = Control::open().map_err(|error| {
+            say::trouble(format!("the control socket cannot be made: {error}"), "console and management do not work");
+        });
+        let terminals = Terminals::new(line.draw);
+        Machine {
+            signals,
+            line,
+            partition,
+            watchdog,
+            service: Service::new(say::uptime()),
+            settings: Settings::default(),
+            version: None,
+            control: control.ok(),
+            terminals,
+            buttons: Vec::new(),
+            phase: Phase::Up,
+            next_tick: 0,
+            serves: false,
+            served_since: None,
+            modules_off: false,
+            files: Files::default(),
+            fingerprint: None,
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// The files become what `fairlead` and the network work by.
+    pub fn use_files(&mut self, files: &Files, number: Option<Number>) {
+        match number {
+            Some(number) => say::step(format!("configuration: version {number}")),
+            None => say::step("configuration: the built-in default"),
+        }
+        if let Err(error) = working::write(files) {
+            say::trouble(format!("{}: {error}", working::FOLDER), "give the machine more memory");
+        }
+        self.files = files.clone();
+        self.version = number;
+        let reading = fairlead_appliance::read(Path::new(working::MAIN));
+        let settings = reading.settings.clone().unwrap_or_else(|| {
+            reading.complaints().lines().for_each(|line| say::step(format!("  {line}")));
+            say::trouble("the appliance block cannot be used", "push one that can");
+            Settings::default()
+        });
+        self.apply(settings);
+        self.service.supervisor.hurry(say::uptime());
+        self.service.send(Signal::SIGHUP);
+    }
+
+    /// Puts the settings of the machine itself into force.
+    fn apply(&mut self, settings: Settings) {
+        match settings.watchdog {
+            Wanted::Off => {
+                if let Some(watchdog) = self.watchdog.take() {
+                    watchdog.disarm();
+                    say::step("watchdog: off, as configured");
+                }
+            }
+            Wanted::After(period) => {
+                if let Some(watchdog) = &mut self.watchdog {
+                    watchdog.wait_for(period);
+                }
+            }
+        }
+        for sysctl in &settings.sysctls {
+            match kernel::write(&sysctl.path(), &sysctl.value) {
+                Ok(true) => {}
+                Ok(false) => say::trouble(format!("this kernel has no {}", sysctl.path()), "leave it out"),
+                Err(error) => say::trouble(format!("{}={}: {error}", sysctl.path(), sysctl.value), "correct it"),
+            }
+        }
+        if let Some(name) = &settings.hostname {
+            let _ = nix::unistd::sethostname(&**name);
+        }
+        self.network();
+        self.settings = settings;
+    }
+
+    fn network(&self) {
+        let Some(wanted) = &self.line.address else { return };
+        match link::fixed(wanted) {
+            Ok(name) => say::step(format!("network: {name} has {}/{}", wanted.address, wanted.prefix)),
+            Err(error) => say::trouble(format!("no address {}: {error}", wanted.address), "check fairlead.address="),
+        }
+    }
+
+    pub fn run(mut self) -> ! {
+        self.buttons = power::buttons();
+        loop {
+            let now = say::uptime();
+            if self.service.supervisor.is_due(now) {
+                let verdict = self.service.start(now, self.on_trial());
+                self.follow(verdict);
+            }
+            if now >= self.next_tick {
+                self.tick(now);
+                self.next_tick = now + TICK;
+            }
+            self.go_down(now);
+            let next = self.service.supervisor.next().unwrap_or(u64::MAX).min(self.next_tick);
+            self.wait(next.saturating_sub(now));
+            self.hear();
+        }
+    }
+
+    /// Whether this system has yet to prove itself.
+    pub fn on_trial(&self) -> bool {
+        false
+    }
+
+    /// Waits for anything, `millis` at most.
+    fn wait(&self, millis: u64) {
+        let mut fds = Vec::new();
+        fds.extend(self.signals.as_ref().map(AsFd::as_fd));
+        fds.extend(self.buttons.iter().map(AsFd::as_fd));
+        fds.extend(self.service.output());
+        if let Some(control) = &self.control {
+            fds.extend(control.waits_on());
+        }
+        let mut fds: Vec<PollFd<'_>> = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let millis = u16::try_from(millis).unwrap_or(u16::MAX);
+        let _ = poll(&mut fds, PollTimeout::from(millis));
+    }
+
+    /// Takes in what has happened.
+    fn hear(&mut self) {
+        while let Some(Ok(Some(signal))) = self.signals.as_ref().map(SignalFd::read_signal) {
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGTERM | Signal::SIGPWR)) => self.end("SIGTERM", End::PowerOff),
+                Ok(Ok(Signal::SIGINT)) => self.end("Ctrl-Alt-Del", End::Reboot),
+                _ => {}
+            }
+        }
+        if self.buttons.iter_mut().any(power::is_pressed) {
+            self.end("the power button", End::PowerOff);
+        }
+        while let Some(ended) = children::reap() {
+            if self.service.is(ended.pid) {
+                let (verdict, stillborn) = self.service.ended(&ended.how, say::uptime(), self.on_trial());
+                self.follow(Some(verdict));
+                if stillborn {
+                    self.fall_back();
+                }
+            } else {
+                self.terminals.ended(ended.pid, say::uptime());
+            }
+        }
+        self.service.listen();
+        if let Some(mut control) = self.control.take() {
+            control.serve(|request| self.answer(request));
+            self.control = Some(control);
+        }
+    }
+
+    fn answer(&mut self, request: &serde_json::Value) -> Answer {
+        crate::verbs::answer(self, request)
+    }
+
+    fn follow(&mut self, verdict: Option<Verdict>) {
+        if verdict == Some(Verdict::GiveUp) {
+            self.end("a system on trial that does not serve", End::Reboot);
+        }
+    }
+
+    /// A configuration that is not served at all gives way to the default, so that somebody can be told.
+    fn fall_back(&mut self) {
+        if self.phase != Phase::Up || self.service.supervisor.crashes < 3 || self.serves {
+            return;
+        }
+        self.service.supervisor.crashes = 0;
+        say::trouble("the configuration cannot be served", "the built-in default is, until another one is pushed");
+        self.use_files(&crate::first::default_files(), None);
+    }
+
+    fn tick(&mut self, now: u64) {
+        self.serves = self.service.look(now);
+        self.served_since = if self.serves { self.served_since.or(Some(now)) } else { None };
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.sign(now);
+        }
+        if logs::rotate(Path::new("/run/log"), service::LOG_NAME) {
+            self.service.send(Signal::SIGUSR1);
+        }
+        if self.buttons.is_empty() {
+            self.buttons = power::buttons();
+        }
+        if self.phase == Phase::Up {
+            self.terminals.keep(now);
+        }
+        if !self.modules_off && self.served_since.is_some_and(|since| now - since >= SETTLED) {
+            self.modules_off = true;
+            if let Err(error) = kernel::write("kernel.modules_disabled", "1") {
+                say::trouble(format!("module loading stays on: {error}"), "the machine works, with one guard less");
+            } else {
+                say::step("kernel: no module is loaded from here on");
+            }
+        }
+    }
+
+    /// Begins the end. Asked a second time, it hurries.
+    pub fn end(&mut self, why: &str, how: End) {
+        let now = say::uptime();
+        match self.phase {
+            Phase::Up => {
+                self.terminals.stop();
+                say::draw_over(false);
+                say::step(format!("going down: {why}"));
+                self.service.stop(Signal::SIGQUIT);
+                self.phase = Phase::Draining(how, now + DRAIN);
+            }
+            Phase::Draining(_, _) => self.phase = Phase::Draining(how, now),
+            Phase::Stopping(_, _) => self.phase = Phase::Stopping(how, now),
+        }
+    }
+
+    fn go_down(&mut self, now: u64) {
+        match self.phase {
+            Phase::Up => {}
+            Phase::Draining(how, _) | Phase::Stopping(how, _) if !self.service.is_ending() => power::end(how),
+            Phase::Draining(how, until) if now >= until => {
+                say::step("fairlead still serves; it is told to end at once");
+                self.service.stop(Signal::SIGTERM);
+                self.phase = Phase::Stopping(how, now + STOP);
+            }
+            Phase::Stopping(how, until) if now >= until => {
+                self.service.stop(Signal::SIGKILL);
+                power::end(how);
+            }
+            Phase::Draining(..) | Phase::Stopping(..) => {}
+        }
+    }
+}
