@@ -1,12 +1,17 @@
 //! Two gigabytes down, with ranges and resumed where a killed server cut them, and two gigabytes up.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fairlead_harness::setup::installed;
-use fairlead_harness::{Directory, Port, eventually, eventually_within};
+use fairlead_harness::{Directory, Port, eventually, eventually_within, get};
 
 use crate::fairlead;
 use crate::service::{Service, number_after, run, wait_for_tcp};
@@ -54,20 +59,66 @@ fn server(program: &Path, port: &Port, directory: &Directory) -> Service {
     service
 }
 
+/// Somebody who asks for a short file again and again meanwhile, and gets it every time.
+struct Visitor {
+    leaves: Arc<AtomicBool>,
+    visits: JoinHandle<usize>,
+}
+
+impl Visitor {
+    fn start(address: SocketAddr) -> Visitor {
+        let leaves = Arc::new(AtomicBool::new(false));
+        let left = leaves.clone();
+        let visits = std::thread::spawn(move || {
+            let mut count = 0;
+            while !left.load(Ordering::Relaxed) {
+                let answer = get(address, "/short");
+                assert_eq!((answer.status(), answer.text().as_str()), (200, "short"), "visit {count}");
+                count += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            count
+        });
+        Visitor { leaves, visits }
+    }
+
+    fn leave(self) -> usize {
+        self.leaves.store(true, Ordering::Relaxed);
+        self.visits.join().expect("every visit went well")
+    }
+}
+
+/// As many bytes a second as let a download of 2 GB be under way when a server comes back.
+const RATE: &str = "300M";
+
 /// Start a download that begins at the first of two servers of `program`, kill that one while `download`
-/// goes on, let it be resumed, and compare what came.
-fn story(program: &Path, download: impl Fn(&str, &Path, &Directory) -> Service, finish: impl Fn(Service, &str, &Path)) {
+/// goes on, let `resume` take it up again, bring the server back meanwhile, and compare what came.
+fn story(
+    program: &Path,
+    download: impl Fn(&str, &Path, &Directory) -> Service,
+    resume: impl Fn(Service, &str, &Path, &Directory) -> Service,
+) {
     let directory = Directory::new();
     std::fs::create_dir(directory.join("files")).unwrap();
     let original = sparse(directory.join("files/large"), SIZE);
+    directory.write("files/short", "short");
     let ports = [Port::reserve(), Port::reserve()];
     let [mut doomed, _survivor] = std::array::from_fn(|at| server(program, &ports[at], &directory));
     let proxy = fairlead().set("a", ports[0].address()).set("b", ports[1].address()).http(
         "log_format own '$upstream_addr|$status|$body_bytes_sent|$http_range';
          upstream files { server {a}; server {b}; }
+         upstream short { server {a} max_fails=0; server {b}; }
          server { listen 127.0.0.1:{port}; access_log {dir}/access.log own;
-            location / { proxy_pass http://files; proxy_max_temp_file_size 0; } }",
+            location / { proxy_pass http://files; proxy_max_temp_file_size 0; }
+            location /short { proxy_pass http://short; access_log {dir}/short.log own; } }",
     );
+    let visitor = Visitor::start(proxy.address());
+    let first = ports[0].address().to_string();
+    // The last line that is whole: who was asked for the short file, and with which outcome.
+    let last_visit = || {
+        let log = std::fs::read_to_string(proxy.directory().join("short.log")).unwrap_or_default();
+        log.lines().rev().nth(1).unwrap_or_default().to_owned()
+    };
     let (url, copy) = (format!("http://{}/large", proxy.address()), directory.join("copy"));
 
     // Pieces from anywhere, the last bytes, several at once.
@@ -94,7 +145,14 @@ fn story(program: &Path, download: impl Fn(&str, &Path, &Directory) -> Service, 
     let client = download(&url, &copy, &directory);
     eventually("the download has come some way", || length(&copy) > 100 * STEP);
     doomed.kill();
-    finish(client, &url, &copy);
+    let mut client = resume(client, &url, &copy, &directory);
+    // Asked in vain, which nobody notices.
+    eventually("the killed server is missed", || last_visit().starts_with(&format!("{first}, ")));
+    let _back = server(program, &ports[0], &directory);
+    eventually("it serves again", || last_visit().starts_with(&format!("{first}|200")));
+    assert!(length(&copy) < SIZE, "the download goes on meanwhile");
+    assert!(client.wait_within(LONG).success(), "{}", client.output());
+    assert!(visitor.leave() > 20, "all along");
     assert_eq!(length(&copy), SIZE);
     let same = run(Command::new("cmp").arg(&original).arg(&copy));
     assert!(same.is_ok(), "{same:?}");
@@ -115,10 +173,12 @@ fn curl_resumes_a_download_from_nginx_at_the_other_server() {
         curl.args(["--silent", "--show-error", "-o"]).arg(copy).arg(url);
         Service::start(curl, directory, "curl")
     };
-    story(&installed("nginx", "apt-get install nginx"), start, |mut cut, url, copy| {
+    story(&installed("nginx", "apt-get install nginx"), start, |mut cut, url, copy, directory| {
         // 18: only a part of the file came.
         assert_eq!(cut.wait_within(LONG).code(), Some(18), "{}", cut.output());
-        curl(&["-C", "-", "-o", &copy.display().to_string(), url]);
+        let mut curl = Command::new(installed("curl", "apt-get install curl"));
+        curl.args(["--silent", "--show-error", "--limit-rate", RATE, "-C", "-", "-o"]).arg(copy).arg(url);
+        Service::start(curl, directory, "curl-again")
     });
 }
 
@@ -126,12 +186,13 @@ fn curl_resumes_a_download_from_nginx_at_the_other_server() {
 fn wget_resumes_a_download_from_fairlead_at_the_other_server() {
     let start = |url: &str, copy: &Path, directory: &Directory| {
         let mut wget = Command::new(installed("wget", "apt-get install wget"));
-        wget.args(["--no-verbose", "--continue", "--tries=3", "--waitretry=0", "-O"]).arg(copy).arg(url);
+        wget.args(["--no-verbose", "--continue", "--tries=3", "--waitretry=0", "--limit-rate", RATE, "-O"]);
+        wget.arg(copy).arg(url);
         Service::start(wget, directory, "wget")
     };
-    story(Path::new(env!("CARGO_BIN_EXE_fairlead")), start, |mut wget, _, _| {
+    story(Path::new(env!("CARGO_BIN_EXE_fairlead")), start, |wget, _, _, _| {
         // It comes again by itself.
-        assert!(wget.wait_within(LONG).success(), "{}", wget.output());
+        wget
     });
 }
 
