@@ -247,8 +247,14 @@ fn push_head(exchange: &Exchange, reply: &Reply, keep: bool, out: &mut Vec<u8>) 
     if vary {
         push_field(b"Vary", b"Accept-Encoding", out);
     }
+    if let Some(tag) = &reply.etag {
+        push_field(b"ETag", tag.text(), out);
+    }
     for (name, value) in &reply.headers {
         push_field(name.as_bytes(), value, out);
+    }
+    if reply.takes_ranges {
+        push_field(b"Accept-Ranges", b"bytes", out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -26,12 +26,15 @@ pub struct Worker {
     resolvers: RefCell<AHashMap<resolver::Settings, Rc<Resolver>>>,
     memory: RefCell<Vec<Memory>>,
     /// `open_file_cache`: one for each way to write it.
-    open_files: RefCell<AHashMap<(usize, Duration, Option<(u64, usize)>), disk::Cache>>,
+    open_files: RefCell<OpenFiles>,
     /// Small files that are asked for all the time.
     pub(crate) hot: Rc<disk::Hot>,
     /// Bytes of bodies in memory beyond `client_body_buffer_size`.
     pub(crate) held: Rc<Cell<usize>>,
 }
+
+/// By what they are kept for and how they are read.
+type OpenFiles = AHashMap<(usize, Duration, Option<(u64, usize)>), disk::Cache>;
 
 /// Recycled exchanges that a worker keeps.
 const MEMORY_KEPT: usize = 64;

@@ -25,6 +25,9 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn judge(request: &Request, file: Validators<'_>, rule: Modified) -> Verdict {
+    if !request.has_conditions() {
+        return Verdict::Send;
+    }
     if let Some(since) = request.header(b"if-unmodified-since")
         && date(since).zip(file.modified).is_none_or(|(since, modified)| since < modified)
     {

@@ -5,10 +5,18 @@ use fairlead_core::log::Level;
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
+/// Most folders have shorter names.
+const USUAL: usize = 64;
+
 /// `root` or `alias` as it is for this request, relative ones below the prefix.
 pub(crate) fn folder(exchange: &Exchange) -> Vec<u8> {
+    folder_of(exchange, 0)
+}
+
+/// The same with room for a name.
+fn folder_of(exchange: &Exchange, room: usize) -> Vec<u8> {
     let root = &exchange.location.root;
-    let mut path = Vec::new();
+    let mut path = Vec::with_capacity(USUAL + room);
     exchange.render(&root.path, &mut path);
     if path.first() == Some(&b'/') {
         return path;
@@ -23,7 +31,7 @@ pub(crate) fn folder(exchange: &Exchange) -> Vec<u8> {
 /// `location /i { alias /data/; }` the path `/i../x` asks for `/data/../x`, which nginx serves.
 pub(crate) fn file_name(exchange: &Exchange) -> Option<Vec<u8>> {
     let root = &exchange.location.root;
-    let mut name = folder(exchange);
+    let mut name = folder_of(exchange, exchange.uri.len());
     let replaced = match (root.alias, root.replaced) {
         (false, _) => 0,
         (true, usize::MAX) if !exchange.below_alias => return Some(name),

@@ -12,7 +12,7 @@ use crate::exchange::Exchange;
 use crate::filter::Coding;
 use crate::filter::Parts;
 use crate::h1::Method;
-use crate::reply::{Body, Reply};
+use crate::reply::{Body, Reply, Tag};
 use fairlead_core::log::Level;
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -114,8 +114,8 @@ fn open_failed(exchange: &Exchange, name: &[u8], failure: Failure) -> u16 {
 
 fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Coding>) -> Reply {
     let location = &exchange.location;
-    let tag = location.files.etag.then(|| format!("\"{:x}-{:x}\"", about.modified, about.length).into_bytes());
-    let validators = Validators { modified: Some(about.modified), etag: tag.as_deref() };
+    let tag = location.files.etag.then(|| Tag::of(about.modified, about.length));
+    let validators = Validators { modified: Some(about.modified), etag: tag.as_ref().map(Tag::text) };
     // Conditions and ranges are about the answer 200.
     // What becomes part of another response is all of the file.
     let usual = !exchange.is_subrequest() && exchange.answer_status.is_none_or(|status| status == 200);
@@ -126,7 +126,8 @@ fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Co
     if verdict == Verdict::Failed {
         return error_page(412, location.server_tokens);
     }
-    let mut reply = Reply { status: 200, last_modified: Some(about.modified), judged: true, ..Reply::default() };
+    let mut reply =
+        Reply { status: 200, last_modified: Some(about.modified), etag: tag, judged: true, ..Reply::default() };
     let content_type = content_type(exchange);
     let ranges = usual
         && packed.is_none()
@@ -137,7 +138,6 @@ fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Co
     let part = match verdict {
         Verdict::NotModified => {
             reply.status = 304;
-            reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
             return reply;
         }
         _ if !ranges => Part::Whole,
@@ -149,7 +149,6 @@ fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Co
         return reply;
     }
     reply.content_type = Some(content_type);
-    reply.headers.extend(tag.map(|tag| (Cow::Borrowed("ETag"), tag)));
     if let Some(coding) = packed {
         reply.headers.push((Cow::Borrowed("Content-Encoding"), coding.name().into()));
     }
@@ -166,9 +165,7 @@ fn file_reply(exchange: &Exchange, file: Source, about: About, packed: Option<Co
             }
         }
         Part::Whole | Part::None => {
-            if ranges && location.files.max_ranges != Some(0) {
-                reply.headers.push((Cow::Borrowed("Accept-Ranges"), b"bytes".to_vec()));
-            }
+            reply.takes_ranges = ranges && location.files.max_ranges != Some(0);
             Body::File { file, start: 0, length: about.length }
         }
     };
