@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead-init", &["fairlead-appliance", "fairlead-conf", "fairlead-disk"]),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
+    ("fairlead-image", &["fairlead-disk"]),
     ("fairlead-bench", &[]),
     ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
 ];
