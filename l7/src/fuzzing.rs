@@ -1,5 +1,7 @@
 //! Doors for the fuzzers to what reads a part of a stranger's message. Nothing else comes in here.
 
+use crate::disk::Source;
+use crate::filter::Parts;
 use crate::{content, host, variables};
 
 pub use crate::content::fuzzed_ranges as ranges;
@@ -18,4 +20,14 @@ pub fn host(text: &[u8]) -> Option<Vec<u8>> {
 /// The path that a peer's `X-Accel-Redirect` leads to.
 pub fn redirected(uri: &[u8]) -> Option<Vec<u8>> {
     content::safe_uri(uri)
+}
+
+/// What an answer of several ranges of a file of `whole` bytes becomes, its head in place: the lines before
+/// each, what ends them, and the length of all.
+pub fn multipart(head: &mut Vec<u8>, ranges: Vec<(u64, u64)>, whole: u64) -> (Vec<(Vec<u8>, u64, u64)>, Vec<u8>, u64) {
+    // Nothing is read of it here.
+    let mut parts = Parts::new(Source::Held([].into()), ranges, whole);
+    parts.seal(head);
+    let length = parts.len();
+    (parts.parts, parts.end, length)
 }

@@ -62,6 +62,11 @@ fn lists_of_ranges() {
 }
 
 #[test]
+fn several_ranges_at_once() {
+    replay("multipart", entries::multipart);
+}
+
+#[test]
 fn cookie_fields() {
     replay("cookies", entries::cookies);
 }

@@ -16,7 +16,7 @@ mod udp_flows;
 mod words;
 
 pub use http::{chunked, request, response};
-pub use words::{cookies, ranges, uri};
+pub use words::{cookies, multipart, ranges, uri};
 
 /// The PROXY protocol's header.
 pub fn proxy_protocol(data: &[u8]) {

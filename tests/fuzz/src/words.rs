@@ -110,6 +110,73 @@ pub fn ranges(data: &[u8]) {
     }
 }
 
+/// A file's length in two bytes, its content type up to a line end, and a list of ranges: what a reader
+/// that shares nothing with us finds in the answer are these ranges of this file.
+pub fn multipart(data: &[u8]) {
+    let Some((length, rest)) = data.split_at_checked(2) else { return };
+    let length = u64::from(length[0]) << (length[1] % 57);
+    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return };
+    let (content_type, list) = (&rest[..end], &rest[end + 1..]);
+    let Some(ranges) = fuzzing::ranges(list, length).filter(|ranges| ranges.len() > 1) else { return };
+    if content_type.iter().any(|byte| b"\r\0".contains(byte)) {
+        return;
+    }
+    let mut head = b"HTTP/1.1 206 Partial Content\r\nContent-Type: ".to_vec();
+    head.extend_from_slice(content_type);
+    head.extend_from_slice(b"\r\nContent-Length: 1\r\nETag: \"x\"\r\nContent-Range: bytes 0-0/1\r\n\r\n");
+    let (parts, last, told) = fuzzing::multipart(&mut head, ranges.clone(), length);
+    let bytes: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+    let lines: usize = parts.iter().map(|(lines, ..)| lines.len()).sum();
+    assert_eq!(told, bytes + (lines + last.len()) as u64);
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.contains(&format!("\r\nContent-Length: {told}\r\n")) && !head.contains("Content-Range"), "{head}");
+    let boundary = head.split_once("multipart/byteranges; boundary=").and_then(|(_, rest)| rest.split_once("\r\n"));
+    let boundary = boundary.expect("a boundary is told").0.to_owned();
+    if bytes > 1 << 16 {
+        return;
+    }
+    let byte = |at: u64| (at % 251) as u8;
+    let mut body = Vec::new();
+    for (lines, start, end) in &parts {
+        body.extend_from_slice(lines);
+        body.extend((*start..*end).map(byte));
+    }
+    body.extend_from_slice(&last);
+    let found = read_multipart(&body, &boundary, length).expect("a sound body");
+    assert_eq!(found.iter().map(|(start, bytes)| (*start, start + bytes.len() as u64)).collect::<Vec<_>>(), ranges);
+    for (start, bytes) in found {
+        assert!(bytes.iter().enumerate().all(|(at, found)| *found == byte(start + at as u64)), "other bytes");
+    }
+}
+
+/// Where each part begins in the file of `whole` bytes, and its bytes; `None` for what RFC 9110 and 2046 would not
+/// call a `multipart/byteranges` body.
+fn read_multipart<'b>(body: &'b [u8], boundary: &str, whole: u64) -> Option<Vec<(u64, &'b [u8])>> {
+    let (open, close) = (format!("\r\n--{boundary}\r\n"), format!("\r\n--{boundary}--\r\n"));
+    let (mut found, mut rest) = (Vec::new(), body);
+    while rest != close.as_bytes() {
+        rest = rest.strip_prefix(open.as_bytes())?;
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let (lines, after) = (&rest[..end], &rest[end + 4..]);
+        let mut lines = lines.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let (kind, range) = (lines.next()?, lines.next()?);
+        if !kind.starts_with(b"Content-Type: ") || lines.next().is_some() {
+            return None;
+        }
+        let range = std::str::from_utf8(range.strip_prefix(b"Content-Range: bytes ")?).ok()?;
+        let (range, of) = range.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        if of.parse() != Ok(whole) {
+            return None;
+        }
+        let (bytes, after) = after.split_at_checked(usize::try_from(last + 1 - first).ok()?)?;
+        found.push((first, bytes));
+        rest = after;
+    }
+    Some(found)
+}
+
 /// A range written in no doubtful way: `None` for all others.
 fn range(spec: &[u8], length: u64) -> Option<(u64, u64)> {
     let text = std::str::from_utf8(spec).ok()?;
