@@ -24,9 +24,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "fairlead",
         &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"],
     ),
-    ("fairlead-init", &["fairlead-appliance", "fairlead-conf"]),
     ("fairlead-network", &["fairlead-appliance", "fairlead-conf", "fairlead-core"]),
-    ("fairlead-init", &["fairlead-appliance", "fairlead-conf", "fairlead-disk"]),
+    (
+        "fairlead-init",
+        &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-disk", "fairlead-network"],
+    ),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
     ("fairlead-image", &["fairlead-disk"]),

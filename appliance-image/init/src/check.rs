@@ -1,26 +1,38 @@
 //! Whether `fairlead` would serve a configuration: it is asked.
 
 use crate::working;
+use fairlead_appliance::Settings;
 use fairlead_appliance::store::Files;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Where a configuration is read that is only looked at.
+const SCRATCH: &str = "/run/look";
+
+/// What `fairlead -t` says of `fairlead.conf` in this folder, which is made fit to run here first.
+///
 /// # Errors
-/// Everything that is wrong with it, as `fairlead -t` prints it.
-pub fn files(files: &Files) -> Result<(), String> {
-    let main =
-        working::write_to_check(files).map_err(|error| format!("the copy to check cannot be written: {error}"))?;
-    let outcome = main_file(&main);
-    let folder = main.parent().unwrap_or(Path::new("/")).join("");
-    // People know their files by their own names.
-    outcome.map_err(|text| text.replace(&folder.display().to_string(), ""))
+/// Everything that is wrong with it, as it is printed.
+pub fn folder(folder: &Path) -> Result<Vec<String>, Vec<String>> {
+    let main = working::fit(folder).map_err(|error| vec![format!("it cannot be checked: {error}")])?;
+    let mut command = Command::new("/bin/fairlead");
+    command.arg("-t").arg("-p").arg(folder.join("")).arg("-c").arg(&main).args(["-g", &working::globals(&main)]);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let done = command.output().map_err(|error| vec![format!("fairlead -t does not start: {error}")])?;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    let said = |line: &&str| !line.ends_with("syntax is ok") && !line.ends_with("test is successful");
+    let lines = text.lines().filter(said).map(str::to_owned).collect();
+    if done.status.success() { Ok(lines) } else { Err(lines) }
 }
 
-fn main_file(main: &Path) -> Result<(), String> {
-    let folder = main.parent().unwrap_or(Path::new("/")).join("");
-    let mut command = Command::new("/bin/fairlead");
-    command.arg("-t").arg("-p").arg(folder).arg("-c").arg(main).args(["-g", &working::globals(main)]);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let done = command.output().map_err(|error| format!("fairlead -t does not start: {error}"))?;
-    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+/// The machine's own settings in these files; `None` when they cannot be read.
+pub fn settings(files: &Files) -> Option<Settings> {
+    let folder = Path::new(SCRATCH);
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).ok()?;
+    files.write_to(folder).ok()?;
+    let reading = fairlead_appliance::read(&folder.join("fairlead.conf"));
+    let _ = fs::remove_dir_all(folder);
+    reading.settings
 }

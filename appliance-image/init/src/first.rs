@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/fairlead/config/raw";
+const COMMAND_LINE: &str = "command line";
 /// Shown until there is something else.
 const DEFAULT_FILE: &str = "/etc/fairlead/default.conf";
 const DEFAULT: &str = include_str!("../default.conf");
@@ -54,12 +55,13 @@ fn fw_cfg() -> Option<Found> {
     Some(plain("fw_cfg", bytes))
 }
 
-/// The file the command line names, unless it is the one that was taken.
-pub fn fetched(wanted: &Fetch, taken: Option<&str>) -> Option<Found> {
-    let instance = format!("command line:sha256:{}", hex(&wanted.sha256));
-    if taken == Some(instance.as_str()) {
-        return None;
-    }
+/// Whether this file was taken before.
+pub fn is_taken(wanted: &Fetch, taken: Option<&str>) -> bool {
+    taken.is_some_and(|taken| taken == format!("{COMMAND_LINE}:sha256:{}", hex(&wanted.sha256)))
+}
+
+/// The file the command line names.
+pub fn fetched(wanted: &Fetch) -> Option<Found> {
     match fetch::get(&wanted.url) {
         Ok(bytes) => {
             let digest = Sha256::digest(&bytes);
@@ -71,7 +73,7 @@ pub fn fetched(wanted: &Fetch, taken: Option<&str>) -> Option<Found> {
                 return None;
             }
             say::step(format!("{}: {} bytes of configuration", wanted.url, bytes.len()));
-            Some(plain("command line", bytes))
+            Some(plain(COMMAND_LINE, bytes))
         }
         Err(error) => {
             say::trouble(
@@ -93,7 +95,7 @@ fn plain(by: &'static str, bytes: Vec<u8>) -> Found {
 ///
 /// # Errors
 /// Which file cannot be kept, and why.
-pub fn files_of(seed: Seed, now: Files) -> Result<Files, String> {
+pub fn files_of(seed: Seed, now: &Files) -> Result<Files, String> {
     let mut files = Files::default();
     let from_seed = seed.files.contains_key(seed::MAIN_FILE);
     let old =
@@ -140,17 +142,17 @@ mod tests {
     #[test]
     fn network_settings_join_a_configuration_that_has_none() {
         let found = seed(&[("fairlead.conf", "events {}\n"), ("a.pem", "x")], Some("appliance {\n}\n"));
-        let files = files_of(found, default_files()).unwrap();
+        let files = files_of(found, &default_files()).unwrap();
         assert!(files.main_text().starts_with("events {}\n") && files.main_text().ends_with("appliance {\n}\n"));
         assert_eq!(files.count(), 2);
         let found = seed(&[("fairlead.conf", "appliance {\n}\n")], Some("appliance { dns 1.1.1.1; }"));
-        assert_eq!(files_of(found, default_files()).unwrap().main_text(), "appliance {\n}\n");
+        assert_eq!(files_of(found, &default_files()).unwrap().main_text(), "appliance {\n}\n");
     }
 
     #[test]
     fn network_settings_alone_join_what_is_served() {
         let files =
-            files_of(seed(&[], Some("appliance { hostname a; }\n")), Files::of_main("http {}").unwrap()).unwrap();
+            files_of(seed(&[], Some("appliance { hostname a; }\n")), &Files::of_main("http {}").unwrap()).unwrap();
         assert!(
             files.main_text().starts_with("http {}\n#") && files.main_text().ends_with("appliance { hostname a; }\n")
         );
@@ -158,6 +160,6 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_kept_are_refused() {
-        assert!(files_of(seed(&[("fairlead.conf", ""), ("../x", "")], None), default_files()).is_err());
+        assert!(files_of(seed(&[("fairlead.conf", ""), ("../x", "")], None), &default_files()).is_err());
     }
 }

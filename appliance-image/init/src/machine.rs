@@ -2,23 +2,28 @@
 //! decided elsewhere; here it is done.
 
 use crate::cmdline::Cmdline;
-use crate::control::{Answer, Control};
+use crate::control::Control;
+use crate::managed::Managed;
 use crate::partition::Partition;
 use crate::password::Attempts;
 use crate::power::{self, End};
 use crate::service::{self, Service};
 use crate::supervise::Verdict;
 use crate::terminals::Terminals;
+use crate::uplink::Uplink;
 use crate::watchdog::Watchdog;
-use crate::{children, kernel, link, logs, say, working};
-use fairlead_appliance::store::{Files, Number};
+use crate::{check, children, entropy, first, kernel, logs, say, uplink, working};
+use fairlead_appliance::management::{self, Desk, Fingerprint, Now};
+use fairlead_appliance::store::{AuthorizedKey, Files};
 use fairlead_appliance::{Settings, Watchdog as Wanted};
+use fairlead_core::clock::{tick, unix_millis};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 const TICK: u64 = 1000;
 /// How long `fairlead` may finish what it serves, and then may take to end at once.
@@ -34,8 +39,10 @@ pub struct Machine {
     watchdog: Option<Watchdog>,
     pub service: Service,
     pub settings: Settings,
-    /// What is served; none when it is the built-in default.
-    pub version: Option<Number>,
+    pub uplink: Uplink,
+    managed: Managed,
+    /// Configuration and keys; away while it answers.
+    pub desk: Option<Desk>,
     control: Option<Control>,
     terminals: Terminals,
     buttons: Vec<File>,
@@ -73,7 +80,9 @@ impl Machine {
             watchdog,
             service: Service::new(say::uptime()),
             settings: Settings::default(),
-            version: None,
+            uplink: Uplink::open(entropy::bytes().map_or(0, u64::from_ne_bytes)),
+            managed: Managed::new(say::uptime()),
+            desk: None,
             control: control.ok(),
             terminals,
             buttons: Vec::new(),
@@ -88,30 +97,36 @@ impl Machine {
         }
     }
 
-    /// The files become what `fairlead` and the network work by.
-    pub fn use_files(&mut self, files: &Files, number: Option<Number>) {
-        match number {
-            Some(number) => say::step(format!("configuration: version {number}")),
-            None => say::step("configuration: the built-in default"),
-        }
-        if let Err(error) = working::write(files) {
-            say::trouble(format!("{}: {error}", working::FOLDER), "give the machine more memory");
-        }
-        self.files = files.clone();
-        self.version = number;
-        let reading = fairlead_appliance::read(Path::new(working::MAIN));
-        let settings = reading.settings.clone().unwrap_or_else(|| {
-            reading.complaints().lines().for_each(|line| say::step(format!("  {line}")));
-            say::trouble("the appliance block cannot be used", "push one that can");
-            Settings::default()
-        });
-        self.apply(settings);
-        self.service.supervisor.hurry(say::uptime());
-        self.service.send(Signal::SIGHUP);
+    /// What is asked of the desk, by somebody or by the machine itself.
+    pub fn desk<T>(&mut self, act: impl FnOnce(&mut Desk, Now, &mut Machine) -> T) -> Option<T> {
+        let mut desk = self.desk.take()?;
+        let now = Now { tick: tick(), unix: unix_millis() / 1000 };
+        let done = act(&mut desk, now, self);
+        self.desk = Some(desk);
+        Some(done)
     }
 
-    /// Puts the settings of the machine itself into force.
-    fn apply(&mut self, settings: Settings) {
+    /// The files become what `fairlead` and the machine work by; `None` is the built-in default.
+    ///
+    /// # Errors
+    /// What could not be done.
+    pub fn use_files(&mut self, files: Option<&Files>) -> Result<(), Vec<String>> {
+        let files = files.cloned().unwrap_or_else(first::default_files);
+        working::write(&files).map_err(|error| vec![format!("{}: {error}", working::FOLDER)])?;
+        self.files = files;
+        let reading = fairlead_appliance::read(Path::new(working::MAIN));
+        let complaints = || vec![reading.complaints()];
+        let settings = reading.settings.clone().ok_or_else(complaints)?;
+        self.uplink.apply(&settings, &self.line)?;
+        self.settle_watchdog(&settings);
+        self.managed.want(&settings.management, say::uptime());
+        self.settings = settings;
+        self.service.supervisor.hurry(say::uptime());
+        self.service.send(Signal::SIGHUP);
+        Ok(())
+    }
+
+    fn settle_watchdog(&mut self, settings: &Settings) {
         match settings.watchdog {
             Wanted::Off => {
                 if let Some(watchdog) = self.watchdog.take() {
@@ -120,30 +135,20 @@ impl Machine {
                 }
             }
             Wanted::After(period) => {
-                if let Some(watchdog) = &mut self.watchdog {
+                if let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.wanted() != period) {
                     watchdog.wait_for(period);
+                    say::step(format!("watchdog: {} s, as configured", watchdog.period().as_secs()));
                 }
             }
         }
-        for sysctl in &settings.sysctls {
-            match kernel::write(&sysctl.path(), &sysctl.value) {
-                Ok(true) => {}
-                Ok(false) => say::trouble(format!("this kernel has no {}", sysctl.path()), "leave it out"),
-                Err(error) => say::trouble(format!("{}={}: {error}", sysctl.path(), sysctl.value), "correct it"),
-            }
-        }
-        if let Some(name) = &settings.hostname {
-            let _ = nix::unistd::sethostname(&**name);
-        }
-        self.network();
-        self.settings = settings;
     }
 
-    fn network(&self) {
-        let Some(wanted) = &self.line.address else { return };
-        match link::fixed(wanted) {
-            Ok(name) => say::step(format!("network: {name} has {}/{}", wanted.address, wanted.prefix)),
-            Err(error) => say::trouble(format!("no address {}: {error}", wanted.address), "check fairlead.address="),
+    /// The management's key, made at the first start.
+    pub fn prepare_management(&mut self) {
+        self.fingerprint = self.managed.prepare(&self.partition);
+        match &self.fingerprint {
+            Some(fingerprint) => say::step(format!("management: key {fingerprint}")),
+            None => say::trouble("the management has no key", "give the virtual machine a virtio-rng device"),
         }
     }
 
@@ -161,8 +166,10 @@ impl Machine {
             }
             self.go_down(now);
             let next = self.service.supervisor.next().unwrap_or(u64::MAX).min(self.next_tick);
-            self.wait(next.saturating_sub(now));
+            let network = self.uplink.deadline().map_or(TICK, |at| millis(at.since(tick())));
+            self.wait(next.saturating_sub(now).min(network));
             self.hear();
+            self.uplink.look();
         }
     }
 
@@ -177,6 +184,7 @@ impl Machine {
         fds.extend(self.signals.as_ref().map(AsFd::as_fd));
         fds.extend(self.buttons.iter().map(AsFd::as_fd));
         fds.extend(self.service.output());
+        fds.extend(self.uplink.fds());
         if let Some(control) = &self.control {
             fds.extend(control.waits_on());
         }
@@ -204,19 +212,17 @@ impl Machine {
                 if stillborn {
                     self.fall_back();
                 }
+            } else if self.managed.is(ended.pid) {
+                self.managed.ended(say::uptime());
             } else {
                 self.terminals.ended(ended.pid, say::uptime());
             }
         }
         self.service.listen();
         if let Some(mut control) = self.control.take() {
-            control.serve(|request| self.answer(request));
+            control.serve(|request| crate::verbs::answer(self, request));
             self.control = Some(control);
         }
-    }
-
-    fn answer(&mut self, request: &serde_json::Value) -> Answer {
-        crate::verbs::answer(self, request)
     }
 
     fn follow(&mut self, verdict: Option<Verdict>) {
@@ -232,7 +238,9 @@ impl Machine {
         }
         self.service.supervisor.crashes = 0;
         say::trouble("the configuration cannot be served", "the built-in default is, until another one is pushed");
-        self.use_files(&crate::first::default_files(), None);
+        if let Err(errors) = self.use_files(None) {
+            say::trouble(errors.join("; "), "start the machine again");
+        }
     }
 
     fn tick(&mut self, now: u64) {
@@ -249,6 +257,8 @@ impl Machine {
         }
         if self.phase == Phase::Up {
             self.terminals.keep(now);
+            self.managed.keep(now);
+            self.desk(|desk, now, machine| desk.tick(now, machine));
         }
         if !self.modules_off && self.served_since.is_some_and(|since| now - since >= SETTLED) {
             self.modules_off = true;
@@ -291,5 +301,41 @@ impl Machine {
             }
             Phase::Draining(..) | Phase::Stopping(..) => {}
         }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl management::Machine for Machine {
+    fn check(&mut self, folder: &Path) -> Result<Vec<String>, Vec<String>> {
+        check::folder(folder)
+    }
+
+    fn apply(&mut self, files: Option<&Files>) -> Result<(), Vec<String>> {
+        self.use_files(files)
+    }
+
+    fn window(&self, files: &Files) -> Option<Duration> {
+        let new = check::settings(files)?;
+        uplink::differ_in_reach(&self.settings, &new).then_some(new.management.confirm)
+    }
+
+    fn authorized_keys(&self) -> Vec<AuthorizedKey> {
+        let keys = self.settings.management.authorized_keys.iter();
+        keys.map(|key| AuthorizedKey { key: Fingerprint(key.digest), name: key.comment.to_string() }).collect()
+    }
+
+    fn writable(&mut self, yes: bool) -> std::io::Result<()> {
+        self.partition.writable(yes)
+    }
+
+    fn random(&mut self) -> [u8; 8] {
+        entropy::bytes().unwrap_or_default()
+    }
+
+    fn log(&mut self, line: &str) {
+        say::step(format!("management: {line}"));
     }
 }

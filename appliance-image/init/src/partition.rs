@@ -53,18 +53,26 @@ impl Partition {
         Store::at(FOLDER)
     }
 
+    /// Makes it writable, or read-only again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn writable(&self, yes: bool) -> std::io::Result<()> {
+        if !matches!(self, Partition::Kept(_)) {
+            return Ok(());
+        }
+        let flags = if yes { STILL } else { STILL | MountFlags::RDONLY };
+        Ok(mount_remount(FOLDER, flags, "errors=remount-ro")?)
+    }
+
     /// Writes to it, and makes it read-only again.
     ///
     /// # Errors
     /// What `act` says, and that the partition cannot be made writable.
     pub fn write<T, E: ToString>(&self, act: impl FnOnce(&Store) -> Result<T, E>) -> Result<T, String> {
-        let on_disk = matches!(self, Partition::Kept(_));
-        if on_disk {
-            mount_remount(FOLDER, STILL, "errors=remount-ro")
-                .map_err(|error| format!("the configuration partition cannot be written: {error}"))?;
-        }
+        self.writable(true).map_err(|error| format!("the configuration partition cannot be written: {error}"))?;
         let done = act(&Partition::store()).map_err(|error| error.to_string());
-        if on_disk && let Err(error) = mount_remount(FOLDER, STILL | MountFlags::RDONLY, "errors=remount-ro") {
+        if let Err(error) = self.writable(false) {
             say::trouble(format!("the configuration partition stays writable: {error}"), "nothing is lost");
         }
         done

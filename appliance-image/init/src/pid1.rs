@@ -7,15 +7,16 @@ use crate::machine::Machine;
 use crate::modules::load::Loader;
 use crate::partition::Partition;
 use crate::watchdog::Watchdog;
-use crate::{accounts, check, entropy, kernel, link, mounts, say, working};
+use crate::{accounts, entropy, kernel, mounts, say, uplink, working};
 use fairlead_appliance::Watchdog as Wanted;
-use fairlead_appliance::store::{Files, Number, Origin};
+use fairlead_appliance::management::{Asked, By, Desk, Request, Start};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::{RebootCommand, reboot};
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -72,6 +73,7 @@ fn up() -> Machine {
     let partition = Partition::open(line.slot.is_some());
     say::step(format!("configuration partition: {}", partition.describe()));
     let mut machine = Machine::new(signals, line, partition, watchdog);
+    machine.prepare_management();
     configure(&mut machine);
     close_root();
     machine
@@ -131,63 +133,75 @@ fn kernel_values() {
     for value in refused {
         say::trouble(format!("kernel value {value}"), "the machine works with the kernel's own");
     }
-    if let Err(error) = link::loopback() {
-        say::trouble(format!("loopback is not up: {error}"), "peers on this machine cannot be reached");
-    }
 }
 
 /// The first configuration, or the one that is kept; the network with it.
 fn configure(machine: &mut Machine) {
-    let store = Partition::store();
-    let taken = store.instance_id().ok().flatten();
-    let (kept, notes) = store.boot().unwrap_or_else(|error| (None, vec![error.to_string()]));
-    for note in notes {
+    let taken = Partition::store().instance_id().ok().flatten();
+    let start = match Desk::start(Partition::store(), Path::new("/run")) {
+        Ok((desk, start)) => {
+            machine.desk = Some(desk);
+            start
+        }
+        Err(error) => {
+            say::trouble(
+                error.to_string(),
+                "the built-in default is served; a factory reset at the console makes it anew",
+            );
+            Start { boot: None, notes: Vec::new() }
+        }
+    };
+    for note in start.notes {
         say::trouble(note, "push a configuration that can be read");
     }
-    let now = kept.as_ref().map_or_else(first::default_files, |boot| boot.files.clone());
-    let number = kept.as_ref().map(|boot| boot.number);
-    let is_new = |found: &Found| taken.as_deref() != Some(found.instance.as_str());
-    if let Some(found) = first::look() {
-        let new = is_new(&found);
-        if !(new && take(machine, found, &now)) {
-            machine.use_files(&now, number);
-        }
+    let files = start.boot.as_ref().map(|boot| boot.files.clone());
+    machine.files = files.clone().unwrap_or_else(first::default_files);
+    let found = first::look().filter(|found| taken.as_deref() != Some(found.instance.as_str()));
+    if found.is_some_and(|found| take(machine, found)) {
         return;
     }
-    machine.use_files(&now, number);
+    match &start.boot {
+        Some(boot) => say::step(format!("configuration: version {}", boot.number)),
+        None => say::step("configuration: the built-in default"),
+    }
+    if let Err(errors) = machine.use_files(files.as_ref()) {
+        say::trouble(errors.join("; "), "the built-in default is served; push a configuration");
+        // The default asks for nothing that could fail but an address.
+        let _ = machine.use_files(None);
+    }
     let Some(wanted) = machine.line.fetch.clone() else { return };
-    if let Some(found) = first::fetched(&wanted, taken.as_deref()) {
-        take(machine, found, &now);
+    if !first::is_taken(&wanted, taken.as_deref()) {
+        let leased = uplink::is_leased(&machine.settings, &machine.line);
+        machine.uplink.settle(leased);
+        if let Some(found) = first::fetched(&wanted) {
+            take(machine, found);
+        }
     }
 }
 
 /// Keeps what was found and uses it; false when it is no configuration.
-fn take(machine: &mut Machine, found: Found, now: &Files) -> bool {
+fn take(machine: &mut Machine, found: Found) -> bool {
     let Found { by, instance, seed } = found;
-    let checked = first::files_of(seed, now.clone()).and_then(|files| check::files(&files).map(|()| files));
-    let files = match checked {
-        Ok(files) => files,
-        Err(diagnostics) => {
-            diagnostics.lines().for_each(|line| say::step(format!("  {line}")));
-            say::trouble(format!("the configuration of the {by} is refused"), "correct it and start again");
-            return false;
-        }
+    let refused = |errors: &[String]| {
+        errors.iter().flat_map(|text| text.lines()).for_each(|line| say::step(format!("  {line}")));
+        say::trouble(format!("the configuration of the {by} is refused"), "correct it and start again");
+        false
     };
-    let origin = Origin { made: 0, by: by.to_owned(), note: instance.clone() };
-    let kept = machine.partition.write(|store| {
-        let number = store.add(&files, &origin)?;
-        store.switch(number)?;
-        store.set_instance_id(&instance)?;
-        Ok::<Number, fairlead_appliance::store::StoreError>(number)
-    });
-    let number = match kept {
-        Ok(number) => Some(number),
-        Err(error) => {
-            say::trouble(error, "the configuration is used now and lost at the next start");
-            None
-        }
+    let files = match first::files_of(seed, &machine.files) {
+        Ok(files) => files.to_wire(),
+        Err(error) => return refused(&[error]),
     };
-    machine.use_files(&files, number);
+    let request = Request::Push { files, dry_run: false, confirm: Some(0), note: instance.clone() };
+    let asked = Asked { by: By { key: None, name: by.to_owned() }, request };
+    let Some(answer) = machine.desk(|desk, now, machine| desk.answer(&asked, now, machine)).flatten() else {
+        return refused(&["the configuration partition cannot be read".to_owned()]);
+    };
+    if !answer.ok {
+        return refused(&answer.errors);
+    }
+    if let Err(error) = machine.partition.write(|store| store.set_instance_id(&instance)) {
+        say::trouble(error, "it is taken again at the next start");
+    }
     true
 }
 

@@ -6,8 +6,9 @@ use crate::health::Transport;
 use crate::machine::Machine;
 use crate::power::End;
 use crate::supervise::State;
-use crate::{address, check, entropy, logs, password, say, working};
-use fairlead_appliance::store::{AuthorizedKey, Files, Number, Origin, StoreError};
+use crate::{address, entropy, logs, password, say};
+use fairlead_appliance::management::{self, Asked, By, Request};
+use fairlead_appliance::store::Files;
 use nix::ifaddrs::getifaddrs;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -15,28 +16,47 @@ use std::path::Path;
 
 /// Where a changed configuration is looked at.
 const SCRATCH: &str = "/run/address.conf";
-const LOG_LINES: usize = 400;
+const LOG_LINES: usize = 20_000;
 
 pub fn answer(machine: &mut Machine, request: &Value) -> Answer {
     let text = |name: &str| request[name].as_str().unwrap_or_default();
+    // What only the console asks, in words of its own.
     match text("do") {
-        "status" => done(status(machine)),
-        "show" => done(json!({"text": std::fs::read_to_string(working::MAIN).unwrap_or_default()})),
-        "log" => done(json!({"lines": log(request["lines"].as_u64())})),
-        "login" => login(machine, text("password")),
-        "set-password" => set_password(machine, text("password")),
-        "set-address" => set_address(machine, text("address")),
-        "authorize" => authorize(machine, text("key"), text("comment")),
-        "use-before" => use_before(machine),
-        "reboot" => go(machine, End::Reboot),
-        "poweroff" => go(machine, End::PowerOff),
-        "factory-reset" => factory_reset(machine),
-        other => refused(format!("this system does not know how to do \"{other}\"")),
+        "show" => return done(json!({"text": machine.files.main_text()})),
+        "login" => return login(machine, text("password")),
+        "set-password" if request["password"].is_string() => return set_password(machine, text("password")),
+        "set-address" if request["interface"].is_null() => return set_address(machine, text("address")),
+        "use-before" => return use_before(machine),
+        _ => {}
+    }
+    let asked: Asked = match serde_json::from_value(request.clone()) {
+        Ok(asked) => asked,
+        Err(error) => return refused(format!("not understood: {error}")),
+    };
+    if let Some(answer) = machine.desk(|desk, now, machine| desk.answer(&asked, now, machine)).flatten() {
+        return value(&answer);
+    }
+    match asked.request {
+        Request::Status => done(status(machine)),
+        Request::Log { after, most } => log(after, most),
+        Request::Reboot => go(machine, End::Reboot, &asked.by),
+        Request::Poweroff => go(machine, End::PowerOff, &asked.by),
+        Request::FactoryReset => factory_reset(machine, &asked.by),
+        Request::SetPassword { hash } => keep_password(machine, &hash),
+        Request::SetAddress { address, gateway, .. } => {
+            let gateway = gateway.map_or(String::new(), |gateway| format!(",{gateway}"));
+            set_address(machine, &format!("{address}{gateway}"))
+        }
+        _ => refused("this system cannot do that"),
     }
 }
 
-fn go(machine: &mut Machine, how: End) -> Answer {
-    machine.end("asked to", how);
+fn value(answer: &management::Answer) -> Answer {
+    serde_json::to_value(answer).unwrap_or_else(refused)
+}
+
+fn go(machine: &mut Machine, how: End, by: &By) -> Answer {
+    machine.end(&format!("asked to by {}", by.words()), how);
     done(json!({}))
 }
 
@@ -63,7 +83,7 @@ fn with_service(machine: &Machine, mut fairlead: Value) -> Value {
         "addresses": addresses(),
         "role": "single",
         "fairlead": fairlead,
-        "configuration": machine.version.map(|number| number.to_string()),
+        "configuration": machine.desk.as_ref().and_then(|desk| desk.in_force()).map(|number| number.to_string()),
         "partition": machine.partition.describe(),
         "listeners": listeners(machine),
         "peers": {"up": machine.service.peers.len() - down.len(), "down": down},
@@ -113,13 +133,15 @@ fn listeners(machine: &Machine) -> Vec<String> {
     all.into_iter().map(name).collect()
 }
 
-fn log(lines: Option<u64>) -> Vec<String> {
-    let count = lines.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(LOG_LINES).min(20_000);
+/// Lines from number `after` on. What was said on the way up and since comes first, then what fairlead
+/// wrote.
+fn log(after: u64, most: u32) -> Answer {
     let mut all: Vec<String> =
         say::kept().iter().map(|line| format!("{} {}", say::stamp(line.at), line.text)).collect();
-    all.extend(logs::tail(Path::new("/run/log").join(crate::service::LOG_NAME).as_path(), count));
-    let from = all.len().saturating_sub(count);
-    all.split_off(from)
+    all.extend(logs::tail(Path::new("/run/log").join(crate::service::LOG_NAME).as_path(), LOG_LINES));
+    let from = usize::try_from(after).unwrap_or(usize::MAX).min(all.len());
+    let lines: Vec<String> = all.split_off(from).into_iter().take(most as usize).collect();
+    done(json!({"next": from + lines.len(), "lines": lines}))
 }
 
 /// The configuration's hash goes before the one set at the console.
@@ -157,14 +179,11 @@ fn set_password(machine: &mut Machine, given: &str) -> Answer {
         entropy::bytes::<12>().and_then(|salt| password::hash(given, salt))
     };
     let Some(hash) = hash else { return refused("no random numbers yet; try again") };
-    answer_of(machine.partition.write(|store| store.set_password(&hash)), "console: the password was changed")
+    keep_password(machine, &hash)
 }
 
-fn authorize(machine: &mut Machine, key: &str, comment: &str) -> Answer {
-    let Ok(key) = key.parse() else { return refused("a key is given by its fingerprint: 64 hexadecimal digits") };
-    let name = if comment.is_empty() { "console" } else { comment };
-    let key = AuthorizedKey { key, name: name.to_owned() };
-    answer_of(machine.partition.write(|store| store.authorize(key)), "management: a key was authorised")
+fn keep_password(machine: &mut Machine, hash: &str) -> Answer {
+    answer_of(machine.partition.write(|store| store.set_password(hash)), "console: the password was changed")
 }
 
 fn answer_of(outcome: Result<(), String>, said: &str) -> Answer {
@@ -175,19 +194,6 @@ fn answer_of(outcome: Result<(), String>, said: &str) -> Answer {
         }
         Err(error) => refused(error),
     }
-}
-
-/// Puts a new version into force at once: kept, served, the network with it.
-pub fn take_on(machine: &mut Machine, files: &Files, by: &str, note: &str) -> Result<Number, String> {
-    check::files(files)?;
-    let origin = Origin { made: 0, by: by.to_owned(), note: note.to_owned() };
-    let number = machine.partition.write(|store| {
-        let number = store.add(files, &origin)?;
-        store.switch(number)?;
-        Ok::<Number, StoreError>(number)
-    })?;
-    machine.use_files(files, Some(number));
-    Ok(number)
 }
 
 fn set_address(machine: &mut Machine, given: &str) -> Answer {
@@ -201,35 +207,36 @@ fn set_address(machine: &mut Machine, given: &str) -> Answer {
             let bytes = if name == "fairlead.conf" { text.clone().into_bytes() } else { bytes.to_vec() };
             files.add(name, bytes).map_err(|error| error.to_string())?;
         }
-        take_on(machine, &files, "console", &format!("address {given}"))
+        Ok(files)
     });
     match changed {
-        Ok(number) => done(json!({"version": number.to_string()})),
+        Ok(files) => {
+            let note = format!("address {given}");
+            ask_desk(machine, Request::Push { files: files.to_wire(), dry_run: false, confirm: Some(0), note })
+        }
         Err(error) => refused(error),
     }
 }
 
 /// Back to the version that was served before this one.
 fn use_before(machine: &mut Machine) -> Answer {
-    let store = crate::partition::Partition::store();
-    let before = store.current().and_then(|current| store.card(current).ok()?.before);
-    let Some(number) = before else { return refused("there is no version before this one") };
-    let files = match store.read(number) {
-        Ok(files) => files,
-        Err(error) => return refused(error),
-    };
-    if let Err(error) = machine.partition.write(|store| store.switch(number)) {
-        return refused(error);
-    }
-    machine.use_files(&files, Some(number));
-    done(json!({"version": number.to_string()}))
+    let before = machine.desk.as_ref().and_then(|desk| desk.store().card(desk.in_force()?).ok()?.before);
+    let Some(version) = before else { return refused("there is no version before this one") };
+    ask_desk(machine, Request::Use { version, confirm: Some(0) })
 }
 
-fn factory_reset(machine: &mut Machine) -> Answer {
+/// As whoever stands at the machine.
+fn ask_desk(machine: &mut Machine, request: Request) -> Answer {
+    let asked = Asked { by: By::default(), request };
+    let answer = machine.desk(|desk, now, machine| desk.answer(&asked, now, machine)).flatten();
+    answer.map_or_else(|| refused("the configuration partition cannot be read"), |answer| value(&answer))
+}
+
+fn factory_reset(machine: &mut Machine, by: &By) -> Answer {
     match machine.partition.reset() {
         Ok(()) => {
             say::step("factory reset: everything this machine was told is forgotten");
-            go(machine, End::Reboot)
+            go(machine, End::Reboot, by)
         }
         Err(error) => refused(error),
     }

@@ -12,6 +12,7 @@ const SIGNS: u32 = 4;
 
 pub struct Watchdog {
     device: File,
+    wanted: Duration,
     period: Duration,
     next: u64,
 }
@@ -25,19 +26,25 @@ impl Watchdog {
     /// Arms it; the name of the driver. `None` without one.
     pub fn arm(period: Duration, now: u64) -> Option<(Watchdog, String)> {
         let device = DEVICES.iter().find_map(|path| OpenOptions::new().write(true).open(path).ok())?;
-        let mut watchdog = Watchdog { device, period, next: now };
+        let mut watchdog = Watchdog { device, wanted: period, period, next: now };
         watchdog.wait_for(period);
         watchdog.sign(now);
         let name = fs::read_to_string("/sys/class/watchdog/watchdog0/identity").unwrap_or_default();
         Some((watchdog, name.trim().to_owned()))
     }
 
+    pub fn wanted(&self) -> Duration {
+        self.wanted
+    }
+
+    /// What the hardware made of it.
     pub fn period(&self) -> Duration {
         self.period
     }
 
     /// Changes its time. One that cannot be changed keeps what it has.
     pub fn wait_for(&mut self, period: Duration) {
+        self.wanted = period;
         let seconds = i32::try_from(period.as_secs().max(1)).unwrap_or(i32::MAX);
         let kept = set_watchdog_timeout(&self.device, seconds).ok().and_then(|seconds| u64::try_from(seconds).ok());
         let kept = kept.or_else(|| {

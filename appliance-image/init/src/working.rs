@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 pub const FOLDER: &str = "/run/fairlead";
 pub const MAIN: &str = "/run/fairlead/fairlead.conf";
-const CHECKED: &str = "/run/check";
 const SHARED: &str = "/etc/fairlead";
 /// Files every configuration may include.
 const BESIDE: &[&str] = &["mime.types"];
@@ -33,10 +32,6 @@ pub fn prepare() -> io::Result<()> {
             symlink(to, link)?;
         }
     }
-    let logs = Path::new(FOLDER).join("logs");
-    if fs::symlink_metadata(&logs).is_err() {
-        symlink("/run/log", logs)?;
-    }
     Ok(())
 }
 
@@ -54,34 +49,33 @@ pub fn write(files: &Files) -> io::Result<()> {
     fill(files, Path::new(FOLDER))
 }
 
-/// A copy apart, to be checked; its main file.
-///
-/// # Errors
-/// Those of writing it.
-pub fn write_to_check(files: &Files) -> io::Result<PathBuf> {
-    let folder = Path::new(CHECKED);
-    let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder)?;
-    symlink("/run/log", folder.join("logs"))?;
-    fill(files, folder)?;
-    Ok(folder.join("fairlead.conf"))
+fn fill(files: &Files, folder: &Path) -> io::Result<()> {
+    files.write_to(folder)?;
+    fit(folder).map(drop)
 }
 
-fn fill(files: &Files, folder: &Path) -> io::Result<()> {
+/// Makes the files of a folder fit to run on this machine; the main one.
+///
+/// # Errors
+/// Those of reading and writing them.
+pub fn fit(folder: &Path) -> io::Result<PathBuf> {
     for name in BESIDE {
         let to = folder.join(name);
-        if files.one(name).is_none() && !to.exists() {
+        if !to.exists() {
             // The image may have been built without it; fairlead says what it misses.
             let _ = fs::copy(Path::new(SHARED).join(name), to);
         }
     }
-    files.write_to(folder)?;
+    let logs = folder.join("logs");
+    if fs::symlink_metadata(&logs).is_err() {
+        symlink("/run/log", logs)?;
+    }
     let main = folder.join("fairlead.conf");
     let text = fs::read_to_string(&main)?;
-    match in_the_foreground(&main, &text) {
-        Some(text) => fs::write(main, text),
-        None => Ok(()),
+    if let Some(text) = in_the_foreground(&main, &text) {
+        fs::write(&main, text)?;
     }
+    Ok(main)
 }
 
 /// What has to be said with `-g` for this configuration to run here.

@@ -48,7 +48,6 @@ enum What {
     Address,
     NewPassword,
     Again(String),
-    Key,
     Sure(&'static str, &'static str),
 }
 
@@ -59,7 +58,6 @@ impl What {
             What::Address => "Address of the first link (dhcp, ADDRESS/LENGTH or ADDRESS/LENGTH,GATEWAY):",
             What::NewPassword => "New password, 8 characters at least (empty: none):",
             What::Again(_) => "Once more:",
-            What::Key => "Fingerprint of the key, as `fairleadctl key` prints it:",
             What::Sure(_, words) => words,
         }
     }
@@ -133,10 +131,10 @@ impl Menu {
         }
         match number {
             '1' => return Some(Act::Ask(json!({"do": "show"}))),
-            '2' => return Some(Act::Ask(json!({"do": "log", "lines": 400}))),
+            '2' => return Some(Act::Ask(json!({"do": "log", "after": 0, "most": 100_000}))),
             '3' => self.ask(What::Address),
             '4' => self.ask(What::NewPassword),
-            '5' => self.ask(What::Key),
+            '5' => return Some(Act::Ask(json!({"do": "enroll-code"}))),
             '6' => self.ask(What::Sure("reboot", "Reboot? Type yes:")),
             '7' => self.ask(What::Sure("use-before", "Serve the configuration before this one? Type yes:")),
             '8' => self.ask(What::Sure("rollback", "Reboot into the version before this one? Type yes:")),
@@ -167,7 +165,6 @@ impl Menu {
                 "they are not the same".clone_into(note);
                 None
             }
-            What::Key => Some(Act::Ask(json!({"do": "authorize", "key": given.trim(), "comment": "console"}))),
             What::Sure(verb, _) if given.trim() == "yes" => Some(Act::Ask(json!({"do": verb}))),
             What::Sure(..) => {
                 self.view = View::Status;
@@ -196,6 +193,10 @@ impl Menu {
                 }
             }
             (_, View::Question { note, .. }) if failed => *note = errors,
+            ("enroll-code", _) if !failed => {
+                let code = answer["code"].as_str().unwrap_or_default();
+                self.view = View::Told(format!("Code to enrol a key with, good once and for ten minutes: {code}"));
+            }
             ("show", _) if !failed => self.text("Configuration", answer["text"].as_str().unwrap_or_default(), false),
             ("log", _) if !failed => {
                 let lines: Vec<&str> =
