@@ -29,22 +29,52 @@ pub fn is_token(byte: u8) -> bool {
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
-/// What ends a field's name: its colon, and what no name may hold.
-pub(super) static ENDS_NAME: [bool; 256] = {
-    let mut ends = [false; 256];
+/// What a byte is in a field's name.
+static IN_NAME: [u8; 256] = {
+    let mut classes = [ODD; 256];
     let mut byte = 0;
     while byte < 256 {
-        ends[byte] = byte <= b' ' as usize || byte == b':' as usize || byte == 0x7f;
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => 0,
+            b'_' => UNDERSCORE,
+            0..=b' ' | b':' | 0x7f => END,
+            _ => ODD,
+        };
         byte += 1;
     }
-    ends
+    classes
 };
 
-/// Length of the name at the front of `line`, up to and without its colon; `None` when it has none or
-/// holds what no name may hold.
-pub(super) fn name_len(line: &[u8]) -> Option<usize> {
-    let end = line.iter().position(|byte| ENDS_NAME[usize::from(*byte)])?;
-    (end > 0 && line.get(end) == Some(&b':')).then_some(end)
+const UNDERSCORE: u8 = 1;
+const ODD: u8 = 2;
+/// Its colon, and what no name may hold.
+const END: u8 = 4;
+
+/// The name of a field at the front of its line.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    /// Where its colon is.
+    pub len: usize,
+    classes: u8,
+}
+
+impl Name {
+    /// `None` when it has no colon, is empty or holds what no name may hold.
+    pub fn of(line: &[u8]) -> Option<Name> {
+        let mut classes = 0;
+        for (len, byte) in line.iter().enumerate() {
+            match IN_NAME[usize::from(*byte)] {
+                END => return (*byte == b':' && len > 0).then_some(Name { len, classes }),
+                class => classes |= class,
+            }
+        }
+        None
+    }
+
+    /// Nothing but letters, digits, hyphens, and underscores where they are allowed.
+    pub fn is_ordinary(self, underscores: bool) -> bool {
+        self.classes & ODD == 0 && (underscores || self.classes & UNDERSCORE == 0)
+    }
 }
 
 /// Digits only, no sign, no overflow.

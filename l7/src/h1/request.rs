@@ -1,6 +1,6 @@
 //! A request's head: the request line and header fields, checked as nginx checks them.
 
-use crate::h1::bytes::name_len;
+use crate::h1::bytes::Name;
 use crate::h1::{Header, Known, Slice, is_list_member, parse_decimal};
 use fairlead_core::words;
 use memchr::{memchr, memchr2};
@@ -313,7 +313,8 @@ impl Request {
             return Err(LONG_FIELD);
         }
         let text = line.of(&self.buffer);
-        let colon = name_len(text).ok_or(INVALID_FIELD)?;
+        let named = Name::of(text).ok_or(INVALID_FIELD)?;
+        let colon = named.len;
         let name = text.get(..colon).unwrap_or_default();
         let value = text.get(colon + 1..).unwrap_or_default();
         // A tab may pass: whether it is one is asked where there is one.
@@ -321,7 +322,7 @@ impl Request {
         if suspicious && value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
             return Err(INVALID_FIELD);
         }
-        if limits.ignore_invalid && !is_ordinary(name, limits) {
+        if limits.ignore_invalid && !named.is_ordinary(limits.underscores) {
             return Ok(());
         }
         if self.headers.len() >= limits.headers {
@@ -557,11 +558,6 @@ fn split_target(target: &[u8]) -> Result<(Authority, usize), BadRequest> {
         return Err(INVALID_LINE);
     }
     Ok((Some((start, start + len)), start + len))
-}
-
-/// Letters, digits, hyphens, and underscores where they are allowed.
-fn is_ordinary(name: &[u8], limits: &Limits) -> bool {
-    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || (*byte == b'_' && limits.underscores))
 }
 
 fn trim_spaces(text: &[u8]) -> &[u8] {

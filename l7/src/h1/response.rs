@@ -1,7 +1,7 @@
 //! A peer's response head, parsed as nginx parses it: lenient about line ends,
 //! strict about where the body ends.
 
-use crate::h1::bytes::name_len;
+use crate::h1::bytes::Name;
 use crate::h1::request::trim;
 use crate::h1::{Header, Known, Slice, Version, is_list_member, parse_decimal};
 use fairlead_core::words;
@@ -102,7 +102,7 @@ impl Response {
     }
 
     fn take_field(&mut self, bytes: &[u8], line: &[u8], start: usize) -> Result<(), BadResponse> {
-        let colon = name_len(line).ok_or_else(|| invalid(line))?;
+        let colon = Name::of(line).ok_or_else(|| invalid(line))?.len;
         let name = line.get(..colon).unwrap_or_default();
         let value = line.get(colon + 1..).unwrap_or_default();
         if words::any(value, b' ', |word| words::equal(word, 0) | words::equal(word, b'\r')) {
