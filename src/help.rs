@@ -13,6 +13,7 @@ Usage: fairlead [-?hvVtTq] [-s signal] [-p prefix] [-e file] [-c file] [-g direc
        fairlead -h DIRECTIVE     what a directive does, takes and defaults to
        fairlead reference        the same for all of them (Markdown)
        fairlead demo             start peers to balance over, to try things with
+       fairlead ctl              manage an appliance over the network (also: fairleadctl)
 
 Check, start, change, stop:
   fairlead -t                    is the configuration right? prints every mistake

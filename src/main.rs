@@ -4,6 +4,7 @@
 mod allocator;
 mod cli;
 mod control;
+mod ctl;
 mod daemon;
 mod demo;
 mod generation;
@@ -50,6 +51,14 @@ fn main() -> ExitCode {
         return worker();
     }
     let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if is_called("fairleadctl") {
+        return ctl::run(&args);
+    }
+    if let [first, rest @ ..] = args.as_slice()
+        && first == "ctl"
+    {
+        return ctl::run(rest);
+    }
     match cli::parse(&args) {
         Ok(cli) => act(&cli),
         Err(message) => {
@@ -57,6 +66,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// One program, and another by its name.
+fn is_called(name: &str) -> bool {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    called.file_name().is_some_and(|file| file == name)
 }
 
 fn act(cli: &Cli) -> ExitCode {

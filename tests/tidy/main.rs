@@ -22,18 +22,35 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead-appliance", &["fairlead-conf", "fairlead-core"]),
     (
         "fairlead",
-        &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7", "fairlead-harness"],
+        &[
+            "fairlead-appliance",
+            "fairlead-conf",
+            "fairlead-core",
+            "fairlead-disk",
+            "fairlead-l4",
+            "fairlead-l7",
+            "fairlead-harness",
+            "fairlead-update",
+        ],
     ),
     ("fairlead-network", &["fairlead-appliance", "fairlead-conf", "fairlead-core"]),
     (
         "fairlead-init",
-        &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-disk", "fairlead-network"],
+        &[
+            "fairlead-appliance",
+            "fairlead-conf",
+            "fairlead-core",
+            "fairlead-disk",
+            "fairlead-network",
+            "fairlead-update",
+        ],
     ),
     ("fairlead-harness", &[]),
     ("fairlead-disk", &[]),
     ("fairlead-image", &["fairlead-disk"]),
+    ("fairlead-update", &["fairlead-appliance", "fairlead-disk"]),
     ("fairlead-bench", &[]),
-    ("fairlead-fuzz", &["fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
+    ("fairlead-fuzz", &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
 ];
 
 /// Where `unsafe` may be written, and for what.

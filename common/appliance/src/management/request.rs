@@ -47,6 +47,8 @@ pub enum Request {
     },
     /// A new system follows, in pieces.
     UpdateBegin {
+        /// Which one the file says it is.
+        version: String,
         size: u64,
         /// ed25519 over the file, base64.
         signature: String,
