@@ -1,11 +1,13 @@
 # What a person types. .ci/run types the same.
 
-.PHONY: help run test bench lint fmt reference
+.PHONY: help run test bench image run-image lint fmt reference
 
 help:
 	@echo "make run        build, start the balancer and three demo peers, say what to try"
 	@echo "make test       install what the tests need (as root), run them all"
 	@echo "make bench      measure beside nginx and HAProxy (root; ONLY=http_small ROUNDS=5 SECONDS=3)"
+	@echo "make image      build the appliance, universal and tiny, into target/image (IMAGE=\"--tiny --key FILE\"; its --help says more)"
+	@echo "make run-image  boot it in QEMU before demo peers (RUN=\"--uefi --tiny\"; FAIRLEAD_KVM=1 where KVM works)"
 	@echo "make lint       clippy and rustfmt, as CI runs them"
 	@echo "make reference  write conf/REFERENCE.md anew from the directives' rows"
 
@@ -20,6 +22,14 @@ test:
 bench:
 	cargo build --release --bin fairlead
 	cargo run --release -p fairlead-bench
+
+IMAGE ?= --universal --tiny
+
+image:
+	cargo run --quiet --profile ci -p fairlead-image -- build $(IMAGE)
+
+run-image:
+	cargo run --quiet --profile ci -p fairlead-image -- run $(RUN)
 
 lint:
 	cargo fmt --all --check

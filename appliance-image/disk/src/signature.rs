@@ -3,7 +3,8 @@
 
 use std::io::Read;
 
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::Fault;
@@ -26,7 +27,9 @@ impl PrivateKey {
     }
 
     pub fn to_pem(&self) -> Result<String, Fault> {
-        let pem = self.0.to_pkcs8_pem(LineEnding::LF).map(|pem| pem.to_string());
+        // Without the public half, which OpenSSL 3.0 does not expect in such a file.
+        let key = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        let pem = key.to_pkcs8_pem(LineEnding::LF).map(|pem| pem.to_string());
         pem.map_err(|error| Fault::Format(format!("the key cannot be written: {error}")))
     }
 
@@ -137,9 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_written_as_openssl_writes_them() {
+        let seed = hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+                   MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+                   -----END PRIVATE KEY-----\n";
+        assert_eq!(PrivateKey::from_seed(&seed).to_pem().unwrap(), pem);
+    }
+
+    #[test]
     fn keys_survive_being_written() {
         let pem = key(3).to_pem().unwrap();
-        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"));
         assert_eq!(PrivateKey::from_pem(&pem).unwrap().public(), key(3).public());
         let text = format!("# who may update\n\n{} the build machine\n", key(3).public().to_hex());
         assert_eq!(PublicKey::list(&text).unwrap(), [key(3).public()]);

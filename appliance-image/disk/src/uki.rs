@@ -15,7 +15,8 @@ const DATA: u32 = 0x4000_0040;
 const MOST_SECTIONS: usize = 96;
 /// What headers are sought in.
 const MOST_HEADER_BYTES: u64 = 4096;
-/// Offsets behind the PE signature's four bytes and the 20 of the COFF header.
+/// Offsets from the PE signature: in the COFF header, and in the optional header behind it.
+const SYMBOLS: usize = 12;
 const OPTIONAL: usize = 24;
 const INITIALIZED_BYTES: usize = OPTIONAL + 8;
 const FILE_ALIGNMENT: usize = OPTIONAL + 36;
@@ -158,8 +159,12 @@ impl Program {
             return Err(foreign());
         }
         let free = sections.iter().map(|section| section.address + section.size).max().ok_or_else(foreign)?;
-        let mut bytes = stub.to_vec();
-        bytes.resize(bytes.len().next_multiple_of(SECTOR as usize), 0);
+        // Symbols lie behind the sections. Whoever computes a digest of the program wants no gap there.
+        let end = sections.iter().map(|section| section.offset + section.size).max().ok_or_else(foreign)?;
+        let headers = u32_at(stub, pe + HEADER_BYTES).ok_or_else(foreign)?.into();
+        let end = end.max(headers).next_multiple_of(SECTOR) as usize;
+        let mut bytes = stub.get(..end).ok_or_else(foreign)?.to_vec();
+        bytes.get_mut(pe + SYMBOLS..pe + SYMBOLS + 8).ok_or_else(foreign)?.fill(0);
         Ok(Program { bytes, pe, table, count: sections.len(), free: free.next_multiple_of(PAGE), added: 0 })
     }
 

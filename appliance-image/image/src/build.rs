@@ -57,6 +57,7 @@ pub fn all(options: &cli::Build) -> Result<(), Fault> {
 impl<'o> Builder<'o> {
     fn begin(options: &'o cli::Build) -> Result<Builder<'o>, Fault> {
         let progress = Progress::begin();
+        tool::need(&needs(options), &progress)?;
         let root = root()?;
         let out = out(&root, options.out.as_deref());
         fs::create_dir_all(&out)?;
@@ -120,7 +121,7 @@ impl<'o> Builder<'o> {
 
     /// Packs the system, and makes one image of it and the kernel.
     fn unified(&self, kernel: &Kernel, stub: &[u8], output: &Output) -> Result<Vec<u8>, Fault> {
-        let modules = kernel.modules.choose(output.kind)?;
+        let modules = kernel.modules.choose(output.kind, !self.firmware.is_empty())?;
         let read = |path: &str| fs::read_to_string(self.root.join(path)).map_err(|error| format!("{path}: {error}"));
         let os_release = unified::os_release(self.version);
         let archive = initramfs::pack(&initramfs::Contents {
@@ -207,6 +208,22 @@ impl Kernel {
         let builtin = builtin.map(|(_, text)| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
         Ok(Kernel { release, file, modules: Modules::new(files, &builtin) })
     }
+}
+
+/// The programs of others that these options take.
+fn needs(options: &cli::Build) -> Vec<&'static str> {
+    let mut needs = vec!["curl", "grub-mkimage", "mke2fs"];
+    if options.programs.is_none() {
+        needs.extend(["cc", tool::STATIC_LIBRARY]);
+    }
+    if options.formats.contains(&Format::Iso) {
+        needs.push("xorriso");
+    }
+    if [Format::Qcow2, Format::Vmdk, Format::Vhdx].iter().any(|format| options.formats.contains(format)) {
+        needs.push("qemu-img");
+    }
+    needs.extend(options.secure_boot.iter().map(|_| "sbsign"));
+    needs
 }
 
 /// The workspace's folder: where this was built, or where it is run.

@@ -38,9 +38,10 @@ impl Modules {
     }
 
     /// The modules of an image and all that they lean on, by name.
-    pub fn choose(&self, kind: Kind) -> Result<Vec<Module>, Fault> {
+    /// `firmware`: the image has files for drivers that need them.
+    pub fn choose(&self, kind: Kind, firmware: bool) -> Result<Vec<Module>, Fault> {
         let mut chosen: BTreeMap<String, Module> = BTreeMap::new();
-        let mut wanted: Vec<String> = names(kind);
+        let mut wanted: Vec<String> = names(kind, firmware);
         while let Some(name) = wanted.pop() {
             if chosen.contains_key(&name) || self.builtin.contains(&name) {
                 continue;
@@ -82,12 +83,15 @@ impl Module {
 }
 
 /// The names that the table has for an image.
-fn names(kind: Kind) -> Vec<String> {
+fn names(kind: Kind, firmware: bool) -> Vec<String> {
+    let with_firmware = format!("{}-firmware", kind.name());
     let mut counts = false;
     let mut names = Vec::new();
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            Some(kinds) => counts = kinds.split(' ').any(|name| name == kind.name()),
+            Some(kinds) => {
+                counts = kinds.split(' ').any(|name| name == kind.name() || (firmware && name == with_firmware));
+            }
             None if counts => names.extend(line.split_whitespace().map(str::to_owned)),
             None => {}
         }
@@ -123,7 +127,7 @@ mod tests {
     fn whole<'a>(kind: Kind, special: &[(&'a str, &'a str)]) -> Modules {
         let mut modules = kernel(special, "");
         let plain = kernel(&[("plain", "license=GPL\0")], "").files.remove("plain").unwrap();
-        for name in names(kind) {
+        for name in names(kind, false) {
             modules.files.entry(name).or_insert_with(|| plain.clone());
         }
         modules
@@ -141,7 +145,7 @@ mod tests {
         ];
         let mut modules = whole(Kind::Tiny, &special);
         modules.builtin.insert("virtio".to_owned());
-        let chosen = modules.choose(Kind::Tiny).unwrap();
+        let chosen = modules.choose(Kind::Tiny, false).unwrap();
         let there = |name: &str| chosen.iter().any(|module| module.name == name);
         for name in ["virtio_net", "net_failover", "failover", "crc32c_x", "late"] {
             assert!(there(name), "{name}");
@@ -154,14 +158,15 @@ mod tests {
     #[test]
     fn a_module_that_a_kernel_has_not_ends_the_build() {
         let modules = whole(Kind::Tiny, &[("tls", "depends=gone\0")]);
-        assert_eq!(modules.choose(Kind::Tiny).err().unwrap().to_string(), "the kernel has no module gone");
+        assert_eq!(modules.choose(Kind::Tiny, false).err().unwrap().to_string(), "the kernel has no module gone");
     }
 
     #[test]
     fn the_universal_image_has_every_driver_of_the_tiny_one() {
-        let (universal, tiny) = (names(Kind::Universal), names(Kind::Tiny));
+        let (universal, tiny) = (names(Kind::Universal, true), names(Kind::Tiny, true));
         assert!(tiny.len() > 30 && tiny.iter().all(|name| universal.contains(name)));
         let once: BTreeSet<_> = universal.iter().collect();
         assert_eq!(once.len(), universal.len(), "a name is there twice");
+        assert!(names(Kind::Universal, false).len() < universal.len());
     }
 }

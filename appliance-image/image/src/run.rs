@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use fairlead_disk::fat32;
 
+use crate::progress::Progress;
 use crate::{Fault, build, cli, output, program, tool};
 
 /// On this machine, in the appliance, and what answers there.
@@ -16,11 +17,12 @@ const PORTS: &[(&str, u16, u16, &str)] = &[
     ("udp", 9001, 9001, "echo hi | nc -u -w1 127.0.0.1 9001"),
     ("tcp", 8443, 8443, "fairleadctl --to 127.0.0.1:8443 status"),
 ];
-const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const SEED_TIME: u64 = 1_767_225_600;
 
 pub fn run(options: &cli::Run) -> Result<(), Fault> {
+    let needs: &[&str] = if options.uefi { &["qemu-system-x86_64", tool::UEFI] } else { &["qemu-system-x86_64"] };
+    tool::need(needs, &Progress::begin())?;
     let root = build::root()?;
     let out = build::out(&root, options.out.as_deref());
     let image = output::newest(&out, options.kind, "qcow2");
@@ -46,9 +48,8 @@ fn qemu(options: &cli::Run, image: &Path, seed: &Path, out: &Path) -> Result<Com
     qemu.args(["-machine", "q35", "-smp", "2", "-nographic", "-m", &options.memory.to_string()]);
     if options.uefi {
         let variables = out.join("variables.fd");
-        fs::copy(FIRMWARE_VARIABLES, &variables)
-            .map_err(|error| format!("{FIRMWARE_VARIABLES}: {error}; Debian has it in ovmf: apt-get install ovmf"))?;
-        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={FIRMWARE}"));
+        fs::copy(FIRMWARE_VARIABLES, &variables)?;
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", tool::UEFI));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
     }
     qemu.arg("-drive").arg(format!("if=none,id=disk,snapshot=on,format=qcow2,file={}", image.display()));
