@@ -20,6 +20,7 @@
 //!
 //! Nothing here waits, writes to disk or reads the file of settings.
 
+pub mod dhcp;
 mod machine;
 pub mod netlink;
 mod network;

@@ -1,5 +1,6 @@
 //! Settings applied, and kept true: the thread that owns a [`Network`] polls for it.
 
+use crate::dhcp::{Dhcp, Outcome};
 use crate::machine::Places;
 use crate::netlink::{Changes, Netlink};
 use fairlead_appliance::plan::{Kernel, KernelLink, Lease, Step, Wanted, plan};
@@ -46,6 +47,12 @@ pub enum Event {
         link: Box<str>,
         up: bool,
     },
+    /// DHCP gave an address, or another one than before. It is on the link by now.
+    Leased(Lease),
+    /// What DHCP gave may be used no more, and is not.
+    LeaseLost {
+        link: Box<str>,
+    },
     /// Something was done to keep the settings true: a card has come, a lease has changed.
     Applied(Applied),
     Problem(Problem),
@@ -57,6 +64,9 @@ pub struct Network {
     places: Places,
     settings: Settings,
     carriers: BTreeMap<Box<str>, bool>,
+    /// In the order of the settings, in which leases count.
+    dhcp: Vec<Dhcp>,
+    seed: u64,
 }
 
 impl Network {
@@ -64,10 +74,10 @@ impl Network {
     ///
     /// # Errors
     /// The system has no netlink.
-    pub fn open(places: Places, _seed: u64) -> io::Result<Network> {
+    pub fn open(places: Places, seed: u64) -> io::Result<Network> {
         let (netlink, changes) = (Netlink::open()?, Changes::open()?);
-        let mut network =
-            Network { netlink, changes, places, settings: Settings::default(), carriers: BTreeMap::new() };
+        let (settings, carriers) = (Settings::default(), BTreeMap::new());
+        let mut network = Network { netlink, changes, places, settings, carriers, dhcp: Vec::new(), seed };
         network.look_at_carriers()?;
         Ok(network)
     }
@@ -78,37 +88,89 @@ impl Network {
     /// What failed; and what then could not be taken back, which is rare and leaves the machine
     /// between the two.
     pub fn apply(&mut self, settings: &Settings, now: Tick) -> Result<Applied, Vec<Problem>> {
-        let _ = now;
-        let applied = self.reach(settings)?;
+        let (applied, dhcp) = self.reach(settings)?;
         self.settings = settings.clone();
+        self.lease_on(&dhcp, now);
         Ok(applied)
     }
 
-    /// What to wait on: each is readable when [`Network::on_ready`] has something to do.
+    /// What to wait on: each is readable when [`Network::on_ready`] has something to do. They change
+    /// with every call of it and of [`Network::apply`].
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.changes.as_fd()]
+        let mut all = vec![self.changes.as_fd()];
+        all.extend(self.dhcp.iter().flat_map(Dhcp::fds));
+        all
     }
 
     /// When to call [`Network::on_ready`] at the latest.
     pub fn deadline(&self) -> Option<Tick> {
-        None
+        self.dhcp.iter().filter_map(Dhcp::deadline).min()
     }
 
     /// Looks at what has come and at what is due.
     pub fn on_ready(&mut self, now: Tick) -> Vec<Event> {
-        let _ = now;
-        if !self.changes.seen() {
-            return Vec::new();
+        let mut events = Vec::new();
+        let changed = self.changes.seen();
+        if changed {
+            let seen = self.look_at_carriers();
+            events.extend(seen.unwrap_or_else(|error| vec![Event::Problem(Problem::new("read the links", &error))]));
         }
-        let mut events = self
-            .look_at_carriers()
-            .unwrap_or_else(|error| vec![Event::Problem(Problem::new("read the links", &error))]);
-        match self.reach(&self.settings.clone()) {
-            Ok(applied) if applied.steps.is_empty() => {}
-            Ok(applied) => events.push(Event::Applied(applied)),
-            Err(problems) => events.extend(problems.into_iter().map(Event::Problem)),
+        let mut leased = self.hear(&events, now);
+        if changed || !leased.is_empty() {
+            match self.reach(&self.settings.clone()) {
+                Ok((applied, dhcp)) => {
+                    // A card that was not there may want an address.
+                    self.lease_on(&dhcp, now);
+                    events.extend((!applied.steps.is_empty()).then_some(Event::Applied(applied)));
+                }
+                Err(problems) => events.extend(problems.into_iter().map(Event::Problem)),
+            }
         }
+        events.append(&mut leased);
         events
+    }
+
+    /// Lets every client of DHCP look at what has come.
+    fn hear(&mut self, events: &[Event], now: Tick) -> Vec<Event> {
+        let back = |link: &str| {
+            events.iter().any(|event| matches!(event, Event::Carrier { link: other, up: true } if **other == *link))
+        };
+        let mut heard = Vec::new();
+        for dhcp in &mut self.dhcp {
+            let mut outcomes = if back(&dhcp.link) { dhcp.link_is_up(now) } else { Vec::new() };
+            outcomes.extend(dhcp.on_ready(now));
+            heard.extend(outcomes.into_iter().map(|outcome| match outcome {
+                Outcome::Leased(lease) => Event::Leased(lease),
+                Outcome::Lost => Event::LeaseLost { link: dhcp.link.clone() },
+                Outcome::Problem(error) => {
+                    Event::Problem(Problem::new(format!("ask for an address on {}", dhcp.link), &error))
+                }
+            }));
+        }
+        heard
+    }
+
+    /// A client for each of `links` and for no other.
+    fn lease_on(&mut self, links: &[Box<str>], now: Tick) {
+        let known: Vec<KernelLink> = self.netlink.links().unwrap_or_default();
+        let mut kept = Vec::new();
+        for name in links {
+            let before = self.dhcp.iter().position(|dhcp| dhcp.link == *name);
+            let Some(link) = known.iter().find(|link| link.name == *name) else { continue };
+            let same = before.map(|at| self.dhcp.swap_remove(at)).filter(|dhcp| dhcp.is_of(link.index, link.mac));
+            kept.push(same.unwrap_or_else(|| {
+                let mut dhcp = Dhcp::new(name, (link.index, link.mac), self.settings.hostname.clone(), self.seed);
+                // Before there is a carrier this goes nowhere, and is said again.
+                drop(dhcp.link_is_up(now));
+                dhcp
+            }));
+        }
+        self.dhcp = kept;
+    }
+
+    /// Gives every leased address back, before the machine goes down.
+    pub fn release(&mut self, now: Tick) {
+        self.dhcp.iter_mut().for_each(|dhcp| dhcp.release(now));
     }
 
     /// Every link with its state, for a page of status.
@@ -130,10 +192,11 @@ impl Network {
 
     /// What DHCP has given, by link.
     pub fn leases(&self) -> Vec<Lease> {
-        Vec::new()
+        self.dhcp.iter().filter_map(|dhcp| dhcp.lease().cloned()).collect()
     }
 
-    fn reach(&mut self, settings: &Settings) -> Result<Applied, Vec<Problem>> {
+    /// What was done, and the links that DHCP serves.
+    fn reach(&mut self, settings: &Settings) -> Result<(Applied, Vec<Box<str>>), Vec<Problem>> {
         let read = |error: io::Error| vec![Problem::new("read what the kernel has", &error)];
         let mut before = self.kernel().map_err(read)?;
         let wanted = Wanted::of(settings, &before, &self.leases());
@@ -148,7 +211,7 @@ impl Network {
             }
             done.push(step.to_string());
         }
-        Ok(Applied { steps: done, missing: wanted.missing })
+        Ok((Applied { steps: done, missing: wanted.missing }, wanted.dhcp))
     }
 
     fn take(&mut self, step: &Step) -> io::Result<()> {

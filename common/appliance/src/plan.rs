@@ -137,8 +137,8 @@ impl Planner<'_> {
     /// Hardware address, MTU and description: of VLANs, or of all others. A VLAN is never larger
     /// than its parent, so parents come first.
     fn shape(&mut self, vlans: bool) {
-        let of_kind = |(name, _): &(&Box<str>, &WantedLink)| self.wanted.vlans.contains_key(*name) == vlans;
-        let mut links: Vec<_> = self.wanted.links.iter().filter(of_kind).collect();
+        let all = self.wanted.links.iter();
+        let mut links: Vec<_> = all.filter(|link| self.wanted.vlans.contains_key(link.0) == vlans).collect();
         links.sort_by_key(|(name, _)| self.kernel.depth(name));
         for (name, wanted) in links {
             let Some(link) = self.kernel.link(name).cloned() else { continue };

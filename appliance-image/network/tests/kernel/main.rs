@@ -5,4 +5,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the data plane")]
 
 mod apply;
+mod beyond;
+mod dhcp;
 mod space;

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub hostname: Box<str>,
     pub resolv_conf: Box<str>,
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// Links whose addresses come by DHCP.
+    pub dhcp: Vec<Box<str>>,
     /// Cards that the settings speak of and the machine does not have.
     pub missing: Vec<LinkName>,
 }
@@ -161,6 +163,9 @@ impl Wanted {
             // 2: even where packets are forwarded.
             let accept = if link.auto.is_some() { "2" } else { "0" };
             self.sysctls.insert(format!("net/ipv6/conf/{name}/accept_ra").into(), accept.into());
+        }
+        if link.dhcp.is_some() {
+            self.dhcp.push(name.into());
         }
         for address in &link.addresses {
             self.addresses.push(KernelAddress { link: name.into(), net: address.value, ours: true });
