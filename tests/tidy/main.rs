@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("appliance-image/init/src/kernel_calls.rs", "no library sets the time of a watchdog"),
     ("appliance-image/network/src/dhcp/port.rs", "socket2 knows no sockaddr_ll"),
+    ("appliance-image/network/src/sntp/discipline.rs", "clock_adjtime has no safe wrapper"),
     ("common/core/src/clock.rs", "CLOCK_MONOTONIC_COARSE has no safe wrapper"),
     ("common/core/src/clock/local.rs", "localtime_r has no safe wrapper"),
     ("common/core/src/net/reactor/epoll.rs", "tokio watches our epoll by its descriptor"),

@@ -5,7 +5,7 @@ use crate::cmdline::{Cmdline, Static};
 use crate::say;
 use fairlead_appliance::{Interface, Settings};
 use fairlead_core::clock::{Tick, tick};
-use fairlead_network::{Applied, Event, Network, Places};
+use fairlead_network::{Applied, Clock, Event, Network, Places, Told};
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -18,6 +18,7 @@ const ROUNDS: usize = 300;
 
 pub struct Uplink {
     network: Option<Network>,
+    clock: Clock,
     /// What is in force.
     applied: Settings,
 }
@@ -30,7 +31,8 @@ impl Uplink {
                 "the kernel has no netlink; use the image's own",
             );
         });
-        Uplink { network: network.ok(), applied: Settings::default() }
+        let clock = Clock::new(Places::default().resolv_conf, seed);
+        Uplink { network: network.ok(), clock, applied: Settings::default() }
     }
 
     /// Makes the network what they say, or leaves it as it was.
@@ -43,6 +45,7 @@ impl Uplink {
         match network.apply(&settings, tick()) {
             Ok(applied) => {
                 tell(&applied);
+                self.clock.follow(&settings.ntp, &network.leases(), tick());
                 self.applied = settings;
                 Ok(())
             }
@@ -51,11 +54,14 @@ impl Uplink {
     }
 
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.network.as_ref().map(Network::fds).unwrap_or_default()
+        let mut all = self.network.as_ref().map(Network::fds).unwrap_or_default();
+        all.extend(self.clock.fds());
+        all
     }
 
     pub fn deadline(&self) -> Option<Tick> {
-        self.network.as_ref().and_then(Network::deadline)
+        let network = self.network.as_ref().and_then(Network::deadline);
+        [network, self.clock.deadline()].into_iter().flatten().min()
     }
 
     /// Looks at what has happened.
@@ -65,12 +71,18 @@ impl Uplink {
             match event {
                 Event::Carrier { link, up: true } => say::step(format!("network: {link} has a carrier")),
                 Event::Carrier { link, up: false } => say::step(format!("network: {link} has lost its carrier")),
+                Event::Leased(lease) => say::step(format!("network: {} is leased to {}", lease.address, lease.link)),
+                Event::LeaseLost { link } => {
+                    say::trouble(format!("the lease of {link} is over"), "look after the DHCP server of its network");
+                }
                 Event::Applied(applied) => tell(&applied),
                 Event::Problem(problem) => {
                     say::trouble(problem.to_string(), "check the appliance block and the network")
                 }
             }
         }
+        self.clock.follow(&self.applied.ntp, &network.leases(), tick());
+        self.clock.on_ready(tick()).iter().for_each(tell_time);
     }
 
     /// Waits until links and leases are there: something is to be fetched.
@@ -84,6 +96,24 @@ impl Uplink {
             }
             sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// A clock that is led as it should be is no news.
+fn tell_time(told: &Told) {
+    match told {
+        Told::Stepped { by, server } => {
+            let seconds = by / 1_000_000_000;
+            say::step(format!("clock: set by {seconds} seconds, as {server} says"));
+        }
+        Told::Led { .. } => {}
+        Told::Nobody { servers } => {
+            say::trouble(
+                format!("clock: none of {servers} time servers gives an answer to rely on"),
+                "check \"ntp\", and that UDP port 123 gets through",
+            );
+        }
+        Told::Problem(problem) => say::trouble(format!("clock: {problem}"), "the hardware's clock is used"),
     }
 }
 

@@ -8,3 +8,4 @@ mod apply;
 mod beyond;
 mod dhcp;
 mod space;
+mod time;
