@@ -98,6 +98,7 @@ pub fn parse(args: &[String]) -> Result<Line, String> {
     }
     let mut words = Words::of(args)?;
     if words.plain.first().is_some_and(|word| word == "keygen") {
+        words.plain.remove(0);
         return words.end("keygen").map(|()| Line::Keygen);
     }
     if let [only] = words.plain.as_slice() {
@@ -337,6 +338,8 @@ mod tests {
             );
         }
         assert!(matches!(line(""), Ok(Line::Help(None))));
+        assert!(matches!(line("keygen"), Ok(Line::Keygen)));
+        assert!(line("keygen now").is_err());
         assert!(help::overview().lines().all(|line| line.len() <= 100));
     }
 

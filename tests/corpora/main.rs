@@ -47,6 +47,11 @@ fn responses() {
 }
 
 #[test]
+fn frames_and_files_of_the_management() {
+    replay("management", entries::management);
+}
+
+#[test]
 fn chunked_bodies() {
     replay("chunked", entries::chunked);
 }

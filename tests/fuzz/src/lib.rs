@@ -9,6 +9,7 @@ use fairlead_core::net::{ClientHelloError, ProxyProtocolError, parse_client_hell
 use fairlead_core::resolver::believed_addresses;
 
 mod http;
+mod management;
 #[allow(dead_code, reason = "whole connections are for the black-box tests")]
 #[path = "../../harness/src/strict.rs"]
 mod strict;
@@ -16,6 +17,7 @@ mod udp_flows;
 mod words;
 
 pub use http::{chunked, request, response};
+pub use management::management;
 pub use words::{cookies, multipart, ranges, uri};
 
 /// The PROXY protocol's header.
