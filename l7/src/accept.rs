@@ -4,7 +4,7 @@ use crate::connection::{self, Arrival};
 use crate::stats;
 use crate::worker::Worker;
 use fairlead_core::log::{Level, OsError};
-use fairlead_core::net::{Acceptor, Address, ListenerKey, Stream, spawn};
+use fairlead_core::net::{Acceptor, Address, ListenerKey, Stream};
 use fairlead_core::worker::{Current, Passed, next_connection_number};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -40,7 +40,7 @@ fn admit(stream: Stream, client: Address, key: &Rc<ListenerKey>, current: &Rc<Cu
     match worker.context.admit() {
         Some(ticket) => {
             let arrival = Arrival { peer: client, local: None, early: Vec::new(), number: next_connection_number() };
-            spawn(connection::serve(stream, arrival, key.clone(), current.clone(), ticket));
+            connection::serve(stream, arrival, key.clone(), current.clone(), ticket);
         }
         None => {
             stats::turned_away();
@@ -54,7 +54,7 @@ pub fn take_over(key: &ListenerKey, passed: Passed, current: &Rc<Current<Worker>
     let peer = passed.client.map_or_else(|| Address::Unix(std::path::PathBuf::new()), Address::Ip);
     let arrival = Arrival { peer, local: Some(passed.local), early: passed.early, number: passed.number };
     let key = Rc::new(key.clone());
-    spawn(connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket));
+    connection::serve(passed.stream, arrival, key, current.clone(), passed.ticket);
 }
 
 fn log(current: &Rc<Current<Worker>>, key: &ListenerKey, level: Level, message: std::fmt::Arguments<'_>) {

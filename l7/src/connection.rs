@@ -12,7 +12,7 @@ use crate::stats::Doing;
 use crate::worker::Worker;
 use fairlead_core::clock::tick;
 use fairlead_core::log::Level;
-use fairlead_core::net::{Address, ListenerKey, ProxyHeader, ProxyProtocolError, Stream, parse_proxy_header};
+use fairlead_core::net::{Address, ListenerKey, ProxyHeader, ProxyProtocolError, Stream, parse_proxy_header, spawn};
 use fairlead_core::worker::{Current, Ticket};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -22,23 +22,30 @@ use std::time::Duration;
 
 /// Serves a connection until either side ends it.
 ///
-/// What an idle connection costs is the size of this future, so all of its state is in one place
-/// that the future holds once, and whatever a request needs is in a box that ends with it.
+/// What an idle connection costs is the size of the future that is spawned here, so all of its state is
+/// in one place that the future holds once, and whatever a request needs is in a box that ends with it.
 pub(crate) fn serve(
     stream: Stream,
     arrival: Arrival,
     key: Rc<ListenerKey>,
     current: Rc<Current<Worker>>,
     ticket: Ticket,
-) -> impl Future<Output = ()> {
-    let mut session = Session { client: Client::new(stream, ticket), key, current, requests: 0, early: None };
-    // In a box of its own, which is gone when the connection is idle.
-    let arrival = Box::new(arrival);
-    async move {
-        if let Some(mut place) = Box::pin(session.open(*arrival)).await {
-            session.run(&mut place).await;
-        }
+) {
+    let Arrival { peer, local, early, number } = arrival;
+    let client = Client::new(stream, ticket);
+    let worker = current.load();
+    let Some(local) = local.or_else(|| local_address(&client, &key)) else { return };
+    let Some(servers) = worker.plan.servers(&key, &local).cloned() else { return };
+    if !servers.default.root.tcp_nodelay {
+        client.stream.set_nodelay(false);
     }
+    let connection = Connection { number, client: peer, local, connected: None, proxy_header: None, started: tick() };
+    let session = Session { client, key, current, requests: 0, early: Early::of(early) };
+    if servers.proxy_protocol {
+        return spawn(session.behind_proxy(worker, servers, connection));
+    }
+    let place = Place { current: session.current.clone(), worker, servers, connection: Rc::new(connection) };
+    spawn(session.run(place));
 }
 
 /// How a connection came here.
@@ -63,6 +70,12 @@ struct Session {
 /// Behind one pointer, since most of the time there is none.
 struct Early(Vec<u8>);
 
+impl Early {
+    fn of(bytes: Vec<u8>) -> Option<Box<Early>> {
+        (!bytes.is_empty()).then(|| Box::new(Early(bytes)))
+    }
+}
+
 /// A keepalive shorter than this is not stretched by waiting warm first.
 const SHORTEST_WARM: Duration = Duration::from_secs(5);
 
@@ -81,42 +94,41 @@ impl Drop for Place {
 }
 
 impl Session {
-    async fn open(&mut self, mut arrival: Arrival) -> Option<Place> {
-        let worker = self.current.load();
-        let local = arrival.local.take().or_else(|| local_address(&self.client, &self.key))?;
-        let servers = worker.plan.servers(&self.key, &local)?.clone();
-        let (connection, early) = open(&mut self.client, arrival, local, &servers).await?;
-        self.early = (!early.is_empty()).then(|| Box::new(Early(early)));
-        Some(Place { current: self.current.clone(), worker, servers, connection })
+    /// Reads the PROXY header first.
+    async fn behind_proxy(mut self, worker: Rc<Worker>, servers: Arc<VirtualServers>, mut connection: Connection) {
+        let early = self.early.take().map(|early| early.0).unwrap_or_default();
+        let read = Box::pin(read_proxy_header(&mut self.client, early, &servers)).await;
+        let Some((header, rest)) = read else {
+            let message = format_args!("broken header while reading PROXY protocol, client: {}", connection.client);
+            servers.default.root.error_log.write(Level::Error, connection.number, message);
+            return;
+        };
+        connection.proxy_header = Some(header);
+        self.early = Early::of(rest);
+        let place = Place { current: self.current.clone(), worker, servers, connection: Rc::new(connection) };
+        self.run(place).await;
     }
 
-    async fn run(&mut self, place: &mut Place) {
+    fn run(mut self, mut place: Place) -> impl Future<Output = ()> {
+        // Most new connections bring their request along: that is found out by reading it.
+        let mut is_new = true;
         let mut patience = (place.servers.default.client_header_timeout, Duration::ZERO);
-        if self.early.is_none() {
-            self.early = self.first_bytes();
-        }
-        loop {
-            if self.early.is_none() && !self.wait(patience).await {
-                return;
+        // Not an async function, whose future would hold its arguments twice.
+        async move {
+            loop {
+                if !is_new && self.early.is_none() && !self.wait(patience).await {
+                    return;
+                }
+                self.catch_up(&mut place);
+                let early = (self.early.take(), std::mem::take(&mut is_new));
+                let talked = Box::pin(place.talk(&mut self.client, &mut self.requests, early)).await;
+                match (talked.after, talked.location) {
+                    (After::KeepAlive, _) => patience = (talked.keepalive, talked.least),
+                    (After::Linger, Some(location)) => return Box::pin(linger(&mut self.client, &location)).await,
+                    (After::Close | After::Linger, _) => return,
+                }
             }
-            self.catch_up(place);
-            let talked = Box::pin(place.talk(&mut self.client, &mut self.requests, self.early.take())).await;
-            match (talked.after, talked.location) {
-                (After::KeepAlive, _) => patience = (talked.keepalive, talked.least),
-                (After::Linger, Some(location)) => return Box::pin(linger(&mut self.client, &location)).await,
-                (After::Close | After::Linger, _) => return,
-            }
         }
-    }
-
-    /// What a new connection has sent by now: most bring their request along.
-    fn first_bytes(&self) -> Option<Box<Early>> {
-        let Client { stream, ticket, .. } = &self.client;
-        ticket.scratch().with_read(|buffer| match stream.try_read(buffer) {
-            Ok(read @ 1..) => buffer.get(..read).map(|bytes| Box::new(Early(bytes.to_vec()))),
-            // Nothing yet, its end or a fault, which the wait for its request finds out.
-            _ => None,
-        })
     }
 
     /// What changed since the last request holds for the next one.
@@ -167,38 +179,10 @@ fn local_address(client: &Client, key: &ListenerKey) -> Option<Address> {
     }
 }
 
-/// Reads the PROXY header where the listener asks for one; gives the bytes that followed it.
-async fn open(
-    client: &mut Client,
-    arrival: Arrival,
-    local: Address,
-    servers: &VirtualServers,
-) -> Option<(Rc<Connection>, Vec<u8>)> {
-    let Arrival { peer, early, number, .. } = arrival;
-    if !servers.default.root.tcp_nodelay {
-        client.stream.set_nodelay(false);
-    }
-    let (proxy_header, early) = match servers.proxy_protocol {
-        false => (None, early),
-        true => match read_proxy_header(client, early, servers).await {
-            Some((header, rest)) => (Some(header), rest),
-            None => {
-                let log = &servers.default.root.error_log;
-                log.write(
-                    Level::Error,
-                    number,
-                    format_args!("broken header while reading PROXY protocol, client: {peer}"),
-                );
-                return None;
-            }
-        },
-    };
-    Some((Rc::new(Connection { number, client: peer, local, connected: None, proxy_header, started: tick() }), early))
-}
-
 /// Longest PROXY header: version 2 with its TLVs.
 const PROXY_HEADER_LIMIT: usize = 4096;
 
+/// Gives the bytes that followed it, too.
 async fn read_proxy_header(
     client: &mut Client,
     mut bytes: Vec<u8>,
@@ -245,9 +229,20 @@ enum NoHead {
 
 impl Place {
     /// A run of requests: from the first byte until the client has nothing more to say.
-    async fn talk(&self, client: &mut Client, requests: &mut u64, early: Option<Box<Early>>) -> Talked {
+    async fn talk(
+        &self,
+        client: &mut Client,
+        requests: &mut u64,
+        (early, is_new): (Option<Box<Early>>, bool),
+    ) -> Talked {
         let mut memory = self.worker.take_memory();
-        memory.request.buffer.extend_from_slice(early.as_deref().map_or(&[][..], |early| &early.0));
+        if let Some(early) = early {
+            memory.request.buffer.extend_from_slice(&early.0);
+        } else if is_new && !first_bytes(client, &mut memory.request.buffer) {
+            self.worker.give_back(memory);
+            let keepalive = self.servers.default.client_header_timeout;
+            return Talked { after: After::KeepAlive, keepalive, least: Duration::ZERO, location: None };
+        }
         let mut exchange =
             Exchange::new(self.worker.clone(), self.connection.clone(), &self.servers, *requests, memory);
         loop {
@@ -332,6 +327,19 @@ impl Place {
         access_log::write(exchange);
         After::Close
     }
+}
+
+/// What a new connection has sent by now. False when that is nothing yet, its end or a fault, which the wait
+/// for its request finds out.
+fn first_bytes(client: &Client, bytes: &mut Vec<u8>) -> bool {
+    let Client { stream, ticket, .. } = client;
+    ticket.scratch().with_read(|buffer| match stream.try_read(buffer) {
+        Ok(read @ 1..) => {
+            bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
+            true
+        }
+        _ => false,
+    })
 }
 
 async fn read_head(client: &mut Client, request: &mut Request, limits: &Limits, worker: &Worker) -> Result<(), NoHead> {
