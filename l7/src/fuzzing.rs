@@ -22,12 +22,19 @@ pub fn redirected(uri: &[u8]) -> Option<Vec<u8>> {
     content::safe_uri(uri)
 }
 
-/// What an answer of several ranges of a file of `whole` bytes becomes, its head in place: the lines before
-/// each, what ends them, and the length of all.
-pub fn multipart(head: &mut Vec<u8>, ranges: Vec<(u64, u64)>, whole: u64) -> (Vec<(Vec<u8>, u64, u64)>, Vec<u8>, u64) {
+/// An answer of several ranges.
+pub struct Multipart {
+    /// The lines before each, its first byte and the byte behind its last.
+    pub parts: Vec<(Vec<u8>, u64, u64)>,
+    /// What ends them.
+    pub end: Vec<u8>,
+    pub length: u64,
+}
+
+/// What these ranges of a file of `whole` bytes become, and its head, in place.
+pub fn multipart(head: &mut Vec<u8>, ranges: Vec<(u64, u64)>, whole: u64) -> Multipart {
     // Nothing is read of it here.
     let mut parts = Parts::new(Source::Held([].into()), ranges, whole);
     parts.seal(head);
-    let length = parts.len();
-    (parts.parts, parts.end, length)
+    Multipart { length: parts.len(), parts: parts.parts, end: parts.end }
 }

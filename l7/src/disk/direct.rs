@@ -97,6 +97,7 @@ mod tests {
     use std::sync::Arc;
 
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "a test may wait for a disk")]
     async fn what_is_asked_for_is_cut_out_of_what_is_read() {
         let path = std::env::temp_dir().join(format!("fairlead-direct-{}", std::process::id()));
         let bytes: Vec<u8> = (0..10_000_u32).map(|number| (number % 251) as u8).collect();

@@ -124,7 +124,7 @@ pub fn multipart(data: &[u8]) {
     let mut head = b"HTTP/1.1 206 Partial Content\r\nContent-Type: ".to_vec();
     head.extend_from_slice(content_type);
     head.extend_from_slice(b"\r\nContent-Length: 1\r\nETag: \"x\"\r\nContent-Range: bytes 0-0/1\r\n\r\n");
-    let (parts, last, told) = fuzzing::multipart(&mut head, ranges.clone(), length);
+    let fuzzing::Multipart { parts, end: last, length: told } = fuzzing::multipart(&mut head, ranges.clone(), length);
     let bytes: u64 = ranges.iter().map(|(start, end)| end - start).sum();
     let lines: usize = parts.iter().map(|(lines, ..)| lines.len()).sum();
     assert_eq!(told, bytes + (lines + last.len()) as u64);
