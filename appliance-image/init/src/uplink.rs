@@ -122,6 +122,9 @@ fn tell(applied: &Applied) {
     for name in &applied.missing {
         say::trouble(format!("there is no card {name}"), "its part of the configuration is done when it comes");
     }
+    for name in &applied.unknown {
+        say::trouble(format!("this kernel has no parameter {name}"), "correct its \"sysctl\" or remove it");
+    }
 }
 
 /// Whether an address comes by DHCP.

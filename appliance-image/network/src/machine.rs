@@ -35,6 +35,11 @@ impl Places {
         }
     }
 
+    /// Whether the kernel has a parameter of this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.sysctl.join(path).is_file()
+    }
+
     /// Does a step that is not netlink's.
     pub(crate) fn take(&self, step: &Step) -> io::Result<()> {
         match step {

@@ -37,6 +37,8 @@ pub struct Applied {
     pub steps: Vec<String>,
     /// Cards that the settings name and the machine does not have; their part is done when they come.
     pub missing: Vec<LinkName>,
+    /// Parameters that the settings name and this kernel does not have.
+    pub unknown: Vec<Box<str>>,
 }
 
 /// What has happened since the last look.
@@ -201,17 +203,32 @@ impl Network {
         let mut before = self.kernel().map_err(read)?;
         let wanted = Wanted::of(settings, &before, &self.leases());
         self.places.read_sysctls(&mut before, &wanted);
-        let steps = plan(&before, &wanted);
+        let mut steps = plan(&before, &wanted);
+        let mut done = self.run(&steps, &before)?;
+        // Links that were made bring parameters of their own.
+        if steps.iter().any(|step| matches!(step, Step::CreateBond { .. } | Step::CreateVlan { .. })) {
+            let mut present = self.kernel().map_err(read)?;
+            self.places.read_sysctls(&mut present, &wanted);
+            steps = plan(&present, &wanted);
+            done.extend(self.run(&steps, &before)?);
+        }
+        let unknown = settings.sysctls.iter().filter(|sysctl| !self.places.has(&sysctl.path()));
+        let unknown = unknown.map(|sysctl| sysctl.name.value.clone()).collect();
+        Ok((Applied { steps: done, missing: wanted.missing, unknown }, wanted.dhcp))
+    }
+
+    /// Does every step, or takes them all back.
+    fn run(&mut self, steps: &[Step], before: &Kernel) -> Result<Vec<String>, Vec<Problem>> {
         let mut done = Vec::new();
-        for step in &steps {
+        for step in steps {
             if let Err(error) = self.take(step) {
                 let mut problems = vec![Problem::new(step.to_string(), &error)];
-                problems.extend(self.go_back(&before));
+                problems.extend(self.go_back(before));
                 return Err(problems);
             }
             done.push(step.to_string());
         }
-        Ok((Applied { steps: done, missing: wanted.missing }, wanted.dhcp))
+        Ok(done)
     }
 
     fn take(&mut self, step: &Step) -> io::Result<()> {

@@ -66,7 +66,9 @@ impl Planner<'_> {
         let unwanted = |link: &&KernelLink| match &link.kind {
             Kind::Vlan { .. } => self.wanted.vlans.get(&link.name) != Some(&link.kind),
             Kind::Bond(options) => !self.wanted.bonds.get(&link.name).is_some_and(|wanted| wanted.can_follow(options)),
-            _ => false,
+            // Made by somebody else under a name of ours: the bonding driver begins with a "bond0".
+            Kind::Other => self.wanted.bonds.contains_key(&link.name) || self.wanted.vlans.contains_key(&link.name),
+            Kind::Loopback | Kind::Card => false,
         };
         let found: Vec<KernelLink> = self.kernel.links.iter().filter(unwanted).cloned().collect();
         let (bonds, vlans): (Vec<_>, Vec<_>) = found.into_iter().partition(|link| matches!(link.kind, Kind::Bond(_)));

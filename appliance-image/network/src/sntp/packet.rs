@@ -83,14 +83,14 @@ fn chunk<const N: usize>(bytes: &[u8; LENGTH], at: usize) -> Option<[u8; N]> {
 fn nanos(bytes: [u8; 8]) -> Option<Nanos> {
     let number = u64::from_be_bytes(bytes);
     let seconds = i64::try_from(number >> 32).ok().filter(|_| number != 0)?;
-    let fraction = i64::try_from((number & 0xffff_ffff) * 1_000_000_000 >> 32).ok()?;
+    let fraction = i64::try_from(((number & 0xffff_ffff) * 1_000_000_000) >> 32).ok()?;
     let era = if seconds < ERA / 2 { ERA } else { 0 };
     (seconds + era - TO_1970).checked_mul(SECOND)?.checked_add(fraction)
 }
 
 /// 16 bits of seconds, 16 of a fraction.
 fn short(bytes: [u8; 4]) -> i64 {
-    i64::from(u32::from_be_bytes(bytes)) * SECOND >> 16
+    (i64::from(u32::from_be_bytes(bytes)) * SECOND) >> 16
 }
 
 #[cfg(test)]

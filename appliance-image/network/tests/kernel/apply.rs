@@ -82,6 +82,43 @@ fn a_change_touches_what_has_changed_and_older_settings_bring_it_back() {
     assert!(after.1.contains("default via 192.0.2.1 dev a0") && !after.1.contains("192.0.2.8"), "{}", after.1);
 }
 
+/// A kernel without these drivers refuses, and then the machine is as it was.
+#[test]
+fn vlans_and_bonds_are_made_whole_or_not_at_all() {
+    let space = Space::enter("made", 3);
+    let mut network = space.network();
+    let text = "bond t0 { member a0 a1; primary a1; address 192.0.2.2/24; gateway 192.0.2.1; }
+        vlan t0.7 { parent t0; id 7; address 10.7.0.2/24; } sysctl net/ipv4/conf/t0.7/log_martians 1;";
+    let before = ip("-o -4 addr") + &ip("link");
+    match network.apply(&settings(text), tick()) {
+        Ok(_) => {
+            let links = ip("-d link");
+            for part in ["master t0", "vlan protocol 802.1Q id 7", "mode active-backup", "primary a1"] {
+                assert!(links.contains(part), "{part}: {links}");
+            }
+            assert!(ip("route").contains("default via 192.0.2.1 dev t0"));
+            let value = std::fs::read_to_string("/proc/sys/net/ipv4/conf/t0.7/log_martians").unwrap();
+            assert_eq!(value, "1\n");
+            assert_eq!(network.apply(&settings(text), tick()).unwrap().steps, [""; 0]);
+            network.apply(&settings(""), tick()).unwrap();
+            assert!(!ip("link").contains("t0"));
+        }
+        Err(problems) => {
+            let first = problems[0].to_string();
+            assert!(first.starts_with("could not create bond t0: ") && problems.len() == 1, "{problems:?}");
+            assert_eq!(ip("-o -4 addr") + &ip("link"), before);
+        }
+    }
+}
+
+#[test]
+fn a_parameter_that_no_kernel_has_is_told() {
+    let space = Space::enter("unknown", 0);
+    let mut network = space.network();
+    let applied = network.apply(&settings("sysctl net.ipv4.no_such_thing 1;"), tick()).unwrap();
+    assert_eq!(applied.unknown, ["net.ipv4.no_such_thing".into()]);
+}
+
 #[test]
 fn what_fails_midway_is_taken_back() {
     let space = Space::enter("midway", 2);

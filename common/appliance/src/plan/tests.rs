@@ -215,6 +215,16 @@ fn addresses_of_others_stay() {
 }
 
 #[test]
+fn a_link_that_a_driver_made_gives_its_name_up() {
+    let mut kernel = machine();
+    let stranger = KernelLink { name: "bond0".into(), kind: Kind::Other, ..kernel.links[1].clone() };
+    kernel.links.push(stranger);
+    let wanted = Wanted::of(&sound("bond bond0 { member eth0 eth1; address 192.0.2.2/24; }"), &kernel, &[]);
+    run(&mut kernel, &wanted);
+    assert_is(&kernel, &wanted, 0);
+}
+
+#[test]
 fn a_lease_gives_what_is_not_written() {
     let mut kernel = machine();
     let leases = [lease("eth0")];
