@@ -19,7 +19,8 @@ pub fn folder(folder: &Path) -> Result<Vec<String>, Vec<String>> {
     let mut command = Command::new("/bin/fairlead");
     command.arg("-t").arg("-p").arg(folder.join("")).arg("-c").arg(&main).args(["-g", &working::globals(&main)]);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let done = command.output().map_err(|error| vec![format!("fairlead -t does not start: {error}")])?;
+    let done = working::looking_at(folder, || command.output()).and_then(|done| done);
+    let done = done.map_err(|error| vec![format!("fairlead -t does not start: {error}")])?;
     let text = String::from_utf8_lossy(&done.stderr).into_owned();
     let said = |line: &&str| !line.ends_with("syntax is ok") && !line.ends_with("test is successful");
     let lines = text.lines().filter(said).map(str::to_owned).collect();

@@ -8,6 +8,7 @@ use crate::partition::Partition;
 use crate::password::Attempts;
 use crate::power::{self, End};
 use crate::service::{self, Service};
+use crate::slot::Slot;
 use crate::supervise::Verdict;
 use crate::terminals::Terminals;
 use crate::uplink::Uplink;
@@ -40,6 +41,7 @@ pub struct Machine {
     pub service: Service,
     pub settings: Settings,
     pub uplink: Uplink,
+    pub slot: Slot,
     managed: Managed,
     /// Configuration and keys; away while it answers.
     pub desk: Option<Desk>,
@@ -73,6 +75,7 @@ impl Machine {
             say::trouble(format!("the control socket cannot be made: {error}"), "console and management do not work");
         });
         let terminals = Terminals::new(line.draw);
+        let slot = Slot::open(&line);
         Machine {
             signals,
             line,
@@ -83,6 +86,7 @@ impl Machine {
             uplink: Uplink::open(entropy::bytes().map_or(0, u64::from_ne_bytes)),
             managed: Managed::new(say::uptime()),
             desk: None,
+            slot,
             control: control.ok(),
             terminals,
             buttons: Vec::new(),
@@ -119,6 +123,7 @@ impl Machine {
         let settings = reading.settings.clone().ok_or_else(complaints)?;
         self.uplink.apply(&settings, &self.line)?;
         self.settle_watchdog(&settings);
+        self.slot.trust(&settings.update_keys);
         self.managed.want(&settings.management, say::uptime());
         self.settings = settings;
         self.service.supervisor.hurry(say::uptime());
@@ -175,7 +180,7 @@ impl Machine {
 
     /// Whether this system has yet to prove itself.
     pub fn on_trial(&self) -> bool {
-        false
+        self.slot.is_on_trial()
     }
 
     /// Waits for anything, `millis` at most.
@@ -226,8 +231,13 @@ impl Machine {
     }
 
     fn follow(&mut self, verdict: Option<Verdict>) {
-        if verdict == Some(Verdict::GiveUp) {
-            self.end("a system on trial that does not serve", End::Reboot);
+        if verdict != Some(Verdict::GiveUp) {
+            return;
+        }
+        if self.slot.give_up("fairlead ended five times in a minute") {
+            self.end("a version on trial that does not serve", End::Reboot);
+        } else {
+            self.service.supervisor.hurry(say::uptime());
         }
     }
 
@@ -246,7 +256,13 @@ impl Machine {
     fn tick(&mut self, now: u64) {
         self.serves = self.service.look(now);
         self.served_since = if self.serves { self.served_since.or(Some(now)) } else { None };
-        if let Some(watchdog) = &mut self.watchdog {
+        if self.phase == Phase::Up && self.slot.look_at_trial(now, self.served_since) {
+            self.end("a version on trial that does not serve", End::Reboot);
+        }
+        // A machine on which fairlead hangs however often it is started is left to its watchdog.
+        if !self.service.is_hopeless(now)
+            && let Some(watchdog) = &mut self.watchdog
+        {
             watchdog.sign(now);
         }
         if logs::rotate(Path::new("/run/log"), service::LOG_NAME) {

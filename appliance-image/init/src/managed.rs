@@ -2,6 +2,7 @@
 //! of its own.
 
 use crate::accounts::MANAGING;
+use crate::children;
 use crate::control;
 use crate::partition::Partition;
 use crate::say;
@@ -103,7 +104,8 @@ impl Managed {
 fn start(told: &Told) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("manage").arg("manage").env_clear().uid(MANAGING).gid(MANAGING);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = children::spawn(&mut command)?;
     if let Some(mut input) = child.stdin.take() {
         // A few hundred bytes: the pipe takes them at once.
         input.write_all(serde_json::to_string(told).map_err(io::Error::other)?.as_bytes())?;

@@ -2,6 +2,7 @@
 //! journal is played back), and it can be written for as long as something is being written.
 
 use crate::block_devices;
+use crate::mkfs;
 use crate::say;
 use fairlead_appliance::store::Store;
 use fairlead_disk::layout::CONFIGURATION_NAME;
@@ -94,7 +95,8 @@ impl Partition {
     /// What failed.
     pub fn reset(&mut self) -> Result<(), String> {
         if let Partition::Broken(device) = self {
-            return Err(format!("{} is damaged: write the image to the disk again", device.display()));
+            // The machine starts again from it.
+            return mkfs::anew(device).map_err(|error| format!("{} cannot be written: {error}", device.display()));
         }
         self.write(|_| -> std::io::Result<()> {
             for entry in fs::read_dir(FOLDER)? {

@@ -34,6 +34,7 @@ const MODULES: &[&str] = &[
     "tcp_bbr",
     "sch_fq",
     "virtio_rng",
+    "efivarfs",
     "qemu_fw_cfg",
     "evdev",
     "button",

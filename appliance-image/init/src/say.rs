@@ -92,7 +92,7 @@ fn say(grade: Grade, text: &str) {
             let _ = write!(kernel, "<{level}>fairlead-init: {mark}{text}");
         }
         if !voice.drawn_over {
-            let line = format!("{} {mark}{text}\r\n", stamp(at));
+            let line = format!("{} {mark}{text}\n", stamp(at));
             for console in &mut voice.consoles {
                 let _ = console.write_all(line.as_bytes());
             }

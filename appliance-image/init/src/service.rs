@@ -1,5 +1,6 @@
 //! The process `fairlead`: started, heard, looked after, ended.
 
+use crate::children;
 use crate::health::{self, Listener, Patience, Transport};
 use crate::logs::Log;
 use crate::say;
@@ -22,6 +23,9 @@ const ERRORS: usize = 20;
 const LONGEST_LINE: usize = 8192;
 /// A start that ends within this is a configuration that cannot be served.
 const STILLBORN: u64 = 3000;
+/// So many hangs within this are not `fairlead`'s own.
+const HANGS: usize = 3;
+const HANGS_WITHIN: u64 = 600_000;
 
 pub struct Service {
     pub supervisor: Supervisor,
@@ -34,6 +38,8 @@ pub struct Service {
     /// Peers whose checks have said something, and whether it was good.
     pub peers: BTreeMap<String, bool>,
     pub listeners: Vec<Listener>,
+    /// When it was found hanging.
+    hangs: VecDeque<u64>,
     /// Told to end, for the last time.
     ending: Option<u32>,
 }
@@ -49,6 +55,7 @@ impl Service {
             errors: VecDeque::new(),
             peers: BTreeMap::new(),
             listeners: Vec::new(),
+            hangs: VecDeque::new(),
             ending: None,
         }
     }
@@ -78,7 +85,7 @@ impl Service {
         let mut command = Command::new(PROGRAM);
         command.args(["-p", "/run/fairlead/", "-c", working::MAIN, "-g", &working::globals(Path::new(working::MAIN))]);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
-        let child = command.spawn()?;
+        let child = children::spawn(&mut command)?;
         self.output = Some(reader);
         self.patience.forget();
         self.peers.clear();
@@ -170,6 +177,14 @@ impl Service {
         self.ending.or(self.supervisor.pid()) == Some(pid)
     }
 
+    /// Whether it hangs again and again: the machine is better off with a reset.
+    pub fn is_hopeless(&mut self, now: u64) -> bool {
+        while self.hangs.front().is_some_and(|&hang| now.saturating_sub(hang) > HANGS_WITHIN) {
+            self.hangs.pop_front();
+        }
+        self.hangs.len() >= HANGS
+    }
+
     /// Looks whether it serves. One that hangs is ended, and so started again.
     pub fn look(&mut self, now: u64) -> bool {
         self.listeners = read_listeners();
@@ -177,6 +192,7 @@ impl Service {
         if let Some(address) = self.patience.stuck(&self.listeners, now) {
             say::trouble(format!("fairlead takes no connections at {address}"), "it is ended and started again");
             self.patience.forget();
+            self.hangs.push_back(now);
             self.send(Signal::SIGKILL);
             return false;
         }

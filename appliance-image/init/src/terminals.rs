@@ -1,6 +1,7 @@
 //! The console programs, one on each terminal the kernel writes to, kept running.
 
 use crate::accounts::MANAGING;
+use crate::children;
 use crate::say;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -70,7 +71,7 @@ impl Terminal {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("console").arg("console").env_clear().stdin(input).stdout(output).uid(MANAGING).gid(MANAGING);
         command.stderr(std::process::Stdio::null());
-        match command.spawn() {
+        match children::spawn(&mut command) {
             Ok(child) => {
                 say::draw_over(true);
                 self.pid = Some(child.id());

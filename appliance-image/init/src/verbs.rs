@@ -6,9 +6,9 @@ use crate::health::Transport;
 use crate::machine::Machine;
 use crate::power::End;
 use crate::supervise::State;
-use crate::{address, entropy, logs, password, say};
+use crate::{address, entropy, logs, password, say, support};
 use fairlead_appliance::management::{self, Asked, By, Request};
-use fairlead_appliance::store::Files;
+use fairlead_appliance::store::{Files, MAIN};
 use nix::ifaddrs::getifaddrs;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,9 +36,16 @@ pub fn answer(machine: &mut Machine, request: &Value) -> Answer {
     if let Some(answer) = machine.desk(|desk, now, machine| desk.answer(&asked, now, machine)).flatten() {
         return value(&answer);
     }
+    if let Some(answer) = machine.slot.answer(&asked) {
+        if answer.ok && asked.request == Request::Rollback {
+            machine.end(&format!("rolled back by {}", asked.by.words()), End::Reboot);
+        }
+        return value(&answer);
+    }
     match asked.request {
         Request::Status => done(status(machine)),
         Request::Log { after, most } => log(after, most),
+        Request::Support => support(machine),
         Request::Reboot => go(machine, End::Reboot, &asked.by),
         Request::Poweroff => go(machine, End::PowerOff, &asked.by),
         Request::FactoryReset => factory_reset(machine, &asked.by),
@@ -144,6 +151,26 @@ fn log(after: u64, most: u32) -> Answer {
     done(json!({"next": from + lines.len(), "lines": lines}))
 }
 
+fn lines_of_log() -> Vec<String> {
+    let line = |line: &say::Line| format!("{} {}", say::stamp(line.at), line.text);
+    let mut all: Vec<String> = say::kept().iter().map(line).collect();
+    all.extend(logs::tail(&Path::new("/run/log").join(crate::service::LOG_NAME), LOG_LINES));
+    all
+}
+
+/// What somebody who helps wants to see.
+fn support(machine: &Machine) -> Answer {
+    let parts = [
+        ("status.json", serde_json::to_vec_pretty(&status(machine)).unwrap_or_default()),
+        ("log.txt", lines_of_log().join("\n").into_bytes()),
+        (MAIN, support::without_secrets(&machine.files.main_text()).into_bytes()),
+    ];
+    match support::bundle(&parts) {
+        Ok(data) => done(json!({"data": data})),
+        Err(error) => refused(error),
+    }
+}
+
 /// The configuration's hash goes before the one set at the console.
 fn hash(machine: &Machine) -> Option<String> {
     let configured = machine.settings.console_password.as_deref().map(str::to_owned);
@@ -204,7 +231,7 @@ fn set_address(machine: &mut Machine, given: &str) -> Answer {
     let changed = address::change(&now.main_text(), Path::new(SCRATCH), &wanted).and_then(|text| {
         let mut files = Files::default();
         for (name, bytes) in now.iter() {
-            let bytes = if name == "fairlead.conf" { text.clone().into_bytes() } else { bytes.to_vec() };
+            let bytes = if name == MAIN { text.clone().into_bytes() } else { bytes.to_vec() };
             files.add(name, bytes).map_err(|error| error.to_string())?;
         }
         Ok(files)

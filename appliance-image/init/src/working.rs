@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 pub const FOLDER: &str = "/run/fairlead";
 pub const MAIN: &str = "/run/fairlead/fairlead.conf";
+/// Leads to the files that are looked at: those that are served, or for a moment those that are checked.
+const SERVED: &str = "/run/served";
 const SHARED: &str = "/etc/fairlead";
 /// Files every configuration may include.
 const BESIDE: &[&str] = &["mime.types"];
 /// Where configurations from other systems expect things.
 const LINKS: &[(&str, &str)] = &[
-    ("/etc/nginx", FOLDER),
+    ("/etc/nginx", SERVED),
+    (SERVED, FOLDER),
     ("/var/log", "/run/log"),
     ("/var/run", "/run"),
     ("/var/cache", "/run/cache"),
@@ -33,6 +36,24 @@ pub fn prepare() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// While `act` runs, files that are named as other systems name them are those of `folder`.
+///
+/// # Errors
+/// Those of changing a link.
+pub fn looking_at<T>(folder: &Path, act: impl FnOnce() -> T) -> io::Result<T> {
+    lead_to(folder)?;
+    let done = act();
+    lead_to(Path::new(FOLDER))?;
+    Ok(done)
+}
+
+fn lead_to(folder: &Path) -> io::Result<()> {
+    let new = format!("{SERVED}.new");
+    let _ = fs::remove_file(&new);
+    symlink(folder, &new)?;
+    fs::rename(new, SERVED)
 }
 
 /// Replaces the working copy by these files.

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 /// Lines of the menu at the foot.
 pub const MENU: &[&str] = &[
-    " 1 configuration   2 log   3 set address   4 set password   5 enrol a key",
-    " 6 reboot   7 previous configuration   8 roll back   9 factory reset   0 power off",
+    " 1 configuration  2 log  3 set address  4 set password  5 enrol a key",
+    " 6 reboot  7 previous configuration  8 roll back  9 factory reset  0 power off",
 ];
 const LABEL: usize = 13;
 

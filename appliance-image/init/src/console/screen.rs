@@ -15,6 +15,7 @@ pub struct Page {
 pub struct Screen {
     shown: Vec<String>,
     size: Option<Size>,
+    cursor: Option<(usize, usize)>,
 }
 
 impl Screen {
@@ -34,7 +35,8 @@ impl Screen {
                 *shown = line;
             }
         }
-        if !out.is_empty() || page.cursor.is_some() {
+        if !out.is_empty() || page.cursor != self.cursor {
+            self.cursor = page.cursor;
             let (row, column) = page.cursor.unwrap_or((size.rows - 1, 0));
             let _ = write!(out, "\x1b[{};{}H", row + 1, column + 1);
         }
