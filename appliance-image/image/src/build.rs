@@ -46,6 +46,7 @@ pub fn all(options: &cli::Build) -> Result<(), Fault> {
     for kind in &options.kinds {
         builder.image(*kind, &mut papers)?;
     }
+    output::program(&builder.out, "fairleadctl", &builder.programs.fairlead)?;
     papers::write(&builder.out, &builder.root, &papers.into_values().collect::<Vec<_>>())?;
     for (name, bytes, sum) in output::sums(&builder.out)? {
         println!("{sum}  {:>9}  {name}", megabytes(bytes));

@@ -8,8 +8,9 @@ use crate::module::Module;
 use crate::program::Programs;
 use crate::{Fault, package};
 
-/// Windows of 2 MiB: the kernel needs as much memory to unpack as the window has, at a time when it has little.
-const WINDOW_LOG: u32 = 21;
+/// Windows of 16 MiB, within which what our two programs have in common is stored once. The kernel needs as much
+/// memory to unpack; 64 MiB would be more than a machine of 256 MB can spare at that time.
+const WINDOW_LOG: u32 = 24;
 const LEVEL: i32 = 19;
 
 const PASSWD: &str = "\

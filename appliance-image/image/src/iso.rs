@@ -37,6 +37,6 @@ pub fn write(path: &Path, grub: &Grub<'_>, boot: &Boot<'_>) -> Result<(), Fault>
     command.args(["-b", "grub/core.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]);
     command.arg("--grub2-boot-info").arg("--grub2-mbr").arg(grub.modules.join("boot_hybrid.img"));
     command.args(["--efi-boot", "efi.img", "-efi-boot-part", "--efi-boot-image", "--protective-msdos-label"]);
-    tool::output(command.arg("--set_all_file_dates").arg("set_to_mtime").arg(&folder))?;
+    tool::output(command.arg("--set_all_file_dates").arg(format!("={}", boot.time)).arg(&folder))?;
     Ok(())
 }

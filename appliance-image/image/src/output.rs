@@ -1,6 +1,7 @@
 //! What a build leaves behind: named for kind and version, with one file of sums.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fairlead_disk::slot::Version;
@@ -33,13 +34,20 @@ fn stem(kind: Kind, version: Version) -> String {
     format!("fairlead-{}-{version}", kind.name())
 }
 
+/// Writes a program that can be started.
+pub fn program(folder: &Path, name: &str, content: &[u8]) -> Result<(), Fault> {
+    let path = folder.join(name);
+    fs::write(&path, content)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
 /// Writes the sums of all images in the folder, as `sha256sum -c` reads them. Gives back each file's size and sum.
 pub fn sums(folder: &Path) -> Result<Vec<(String, u64, String)>, Fault> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_file() && name.starts_with("fairlead-") {
+        if entry.file_type()?.is_file() && name.starts_with("fairlead") {
             found.push((name, entry.metadata()?.len(), sha256_of(&entry.path())?));
         }
     }

@@ -23,11 +23,17 @@ pub fn build(root: &Path) -> Result<Programs, Fault> {
     cargo.args(["-p", "fairlead", "--bin", "fairlead", "-p", "fairlead-init", "--bin", "fairlead-init"]);
     let home = cargo_home()?;
     let places = [(root, "/fairlead"), (&home, "/cargo"), (&target, "/target")];
-    let rust: Vec<String> = ["-Ctarget-feature=+crt-static".to_owned()]
+    // Nothing unwinds where a panic aborts and no symbol is left.
+    let rust: Vec<String> = ["-Ctarget-feature=+crt-static", "-Cforce-unwind-tables=no"]
         .into_iter()
+        .map(str::to_owned)
         .chain(places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())))
         .collect();
-    let c: Vec<String> = places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let c: Vec<String> = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())))
+        .collect();
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\x1f"));
     cargo.env("CFLAGS_x86_64_unknown_linux_gnu", c.join(" ")).env("CARGO_INCREMENTAL", "0");
     let status = cargo.stdin(Stdio::null()).status().map_err(|error| tool::missing("cargo", &error))?;
