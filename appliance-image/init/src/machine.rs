@@ -305,7 +305,7 @@ impl Machine {
     fn go_down(&mut self, now: u64) {
         match self.phase {
             Phase::Up => {}
-            Phase::Draining(how, _) | Phase::Stopping(how, _) if !self.service.is_ending() => power::end(how),
+            Phase::Draining(how, _) | Phase::Stopping(how, _) if !self.service.is_ending() => self.leave(how),
             Phase::Draining(how, until) if now >= until => {
                 say::step("fairlead still serves; it is told to end at once");
                 self.service.stop(Signal::SIGTERM);
@@ -313,10 +313,18 @@ impl Machine {
             }
             Phase::Stopping(how, until) if now >= until => {
                 self.service.stop(Signal::SIGKILL);
-                power::end(how);
+                self.leave(how);
             }
             Phase::Draining(..) | Phase::Stopping(..) => {}
         }
+    }
+
+    /// A machine that is switched off needs its addresses no more; one that restarts asks for them again.
+    fn leave(&mut self, how: End) -> ! {
+        if how == End::PowerOff {
+            self.uplink.release();
+        }
+        power::end(how)
     }
 }
 

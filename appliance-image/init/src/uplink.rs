@@ -85,6 +85,13 @@ impl Uplink {
         self.clock.on_ready(tick()).iter().for_each(tell_time);
     }
 
+    /// Gives back what DHCP gave.
+    pub fn release(&mut self) {
+        if let Some(network) = &mut self.network {
+            network.release(tick());
+        }
+    }
+
     /// Waits until links and leases are there: something is to be fetched.
     pub fn settle(&mut self, leased: bool) {
         for _ in 0..ROUNDS {
