@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Between two looks at a log that is followed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Lines that are asked for at once.
+const PAGE: u32 = 500;
 
 pub fn status(session: &mut Session) -> Done {
     let answer = session.ask(&Request::Status)?;
@@ -47,17 +49,20 @@ fn printable(text: &str) -> String {
 }
 
 pub fn logs(follow: bool, lines: u32, session: &mut Session) -> Done {
-    let mut after = 0;
-    let mut most = lines;
+    // Where it ends: a number that no line has is the end.
+    let end = session.ask(&Request::Log { after: u64::MAX, most: 0 })?.number("next").unwrap_or(0);
+    let mut after = end.saturating_sub(lines.into());
     loop {
-        let answer = session.ask(&Request::Log { after, most })?;
-        let text: String = answer.lines("lines").iter().map(|line| printable(line) + "\n").collect();
+        let answer = session.ask(&Request::Log { after, most: PAGE })?;
+        let found = answer.lines("lines");
+        let text: String = found.iter().map(|line| printable(line) + "\n").collect();
         print(&text)?;
-        if !follow {
-            return Ok(());
+        after = answer.number("next").unwrap_or(after);
+        match (found.is_empty(), follow) {
+            (false, _) => {}
+            (true, true) => std::thread::sleep(PAUSE),
+            (true, false) => return Ok(()),
         }
-        (after, most) = (answer.number("next").unwrap_or(after), 1000);
-        std::thread::sleep(PAUSE);
     }
 }
 

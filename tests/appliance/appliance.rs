@@ -87,7 +87,12 @@ impl First {
         let answer = self.desk.answer(asked, now, &mut self.bench).or_else(|| self.updates.answer(asked));
         answer.unwrap_or_else(|| match asked.request {
             Request::Status => Answer::done().with("version", RUNNING).with("state", "serving"),
-            Request::Log { .. } => Answer::done().with("lines", self.bench.log.clone()).with("next", 0),
+            Request::Log { after, most } => {
+                let all = &self.bench.log;
+                let from = usize::try_from(after).unwrap().min(all.len());
+                let lines: Vec<String> = all.iter().skip(from).take(most as usize).cloned().collect();
+                Answer::done().with("next", from + lines.len()).with("lines", lines)
+            }
             _ => Answer::refused("not here"),
         })
     }

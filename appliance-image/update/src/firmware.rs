@@ -4,6 +4,7 @@
 use crate::partition::Partition;
 use fairlead_disk::grubenv::Environment;
 use fairlead_disk::slot::{FileName, Tries, Version};
+use fairlead_disk::uki::Image;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Cursor};
@@ -27,6 +28,8 @@ struct State {
     synced: Files,
     pending: Vec<Op>,
     room: u64,
+    /// What files that are gone have left on the disk.
+    stale: Vec<u8>,
     steps: usize,
     end: Option<usize>,
 }
@@ -63,6 +66,11 @@ impl Fat {
         }
     }
 
+    /// Where a file has room before its contents are written, these bytes show.
+    pub fn leave(&self, stale: Vec<u8>) {
+        self.0.borrow_mut().stale = stale;
+    }
+
     pub fn contents(&self, path: &str) -> Option<Vec<u8>> {
         self.0.borrow().files.get(path).cloned()
     }
@@ -84,7 +92,7 @@ impl Fat {
         let mut state = self.0.borrow().clone();
         let (mut files, mut dice) = (state.synced.clone(), Dice::of(seed));
         for op in std::mem::take(&mut state.pending) {
-            lose_some(&op, &mut files, &mut dice);
+            lose_some(&op, &state.stale, &mut files, &mut dice);
         }
         state.files = files.clone();
         state.synced = files;
@@ -104,8 +112,8 @@ impl Fat {
         let state = self.0.borrow();
         let names = state.files.iter().filter_map(|(path, contents)| {
             let name = path.strip_prefix("EFI/Linux/")?.parse().ok()?;
-            // systemd-boot takes nothing for an image that is no PE program.
-            contents.starts_with(b"MZ").then_some(name)
+            // systemd-boot takes nothing for an image that is no PE program with its sections.
+            Image::read(&mut Cursor::new(contents)).is_ok().then_some(name)
         });
         names.collect()
     }
@@ -169,7 +177,9 @@ fn apply(op: &Op, files: &mut Files) -> io::Result<()> {
         Op::Create(path, bytes) => drop(files.insert(path.clone(), vec![0; *bytes])),
         Op::Write(path, at, bytes) => {
             let file = files.get_mut(path).ok_or_else(missing)?;
-            file.get_mut(*at..at + bytes.len()).expect("no file grows").copy_from_slice(bytes);
+            assert!(*at <= file.len(), "a hole");
+            file.resize(file.len().max(at + bytes.len()), 0);
+            file[*at..at + bytes.len()].copy_from_slice(bytes);
         }
         Op::Rename(from, to) => {
             let file = files.remove(from).ok_or_else(missing)?;
@@ -180,11 +190,24 @@ fn apply(op: &Op, files: &mut Files) -> io::Result<()> {
     Ok(())
 }
 
-fn lose_some(op: &Op, files: &mut Files, dice: &mut Dice) {
+/// Its size is on the disk, and of its contents whatever was there.
+fn grow(file: &mut Vec<u8>, length: usize, stale: &[u8]) {
+    let from = file.len();
+    file.extend((from..length).map(|at| stale.get(at).copied().unwrap_or(0xee)));
+}
+
+fn lose_some(op: &Op, stale: &[u8], files: &mut Files, dice: &mut Dice) {
     match op {
-        Op::Create(path, bytes) if dice.roll(2) == 0 => drop(files.insert(path.clone(), vec![0; dice.roll(bytes + 1)])),
+        Op::Create(path, bytes) if dice.roll(2) == 0 => {
+            let mut file = Vec::new();
+            grow(&mut file, [0, *bytes][dice.roll(2)], stale);
+            files.insert(path.clone(), file);
+        }
         Op::Write(path, at, bytes) => {
             let Some(file) = files.get_mut(path) else { return };
+            if at + bytes.len() > file.len() && dice.roll(2) == 0 {
+                grow(file, at + bytes.len(), stale);
+            }
             // A sector is written, or it is not.
             let (mut from, mut rest) = (*at, bytes.as_slice());
             while !rest.is_empty() {

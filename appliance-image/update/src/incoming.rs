@@ -57,7 +57,8 @@ impl Incoming {
         }
         slots.make_room(size, version)?;
         let incoming = Incoming { version, size, arrived: 0, head: Vec::new() };
-        let created = slots.partition.create(&incoming.path(), size).and_then(|()| slots.partition.sync());
+        // On the disk before the file grows: what a removed image left on it must not look like a program.
+        let created = slots.partition.create(&incoming.path(), SECTOR).and_then(|()| slots.partition.sync());
         if let Err(error) = created {
             incoming.abort(slots);
             return Err(error.into());
@@ -82,7 +83,9 @@ impl Incoming {
         let missing = usize::try_from(SECTOR).unwrap_or(usize::MAX).saturating_sub(self.head.len());
         let (head, rest) = piece.split_at(missing.min(piece.len()));
         self.head.extend_from_slice(head);
-        slots.partition.write_at(&self.path(), self.arrived + head.len() as u64, rest)?;
+        if !rest.is_empty() {
+            slots.partition.write_at(&self.path(), self.arrived + head.len() as u64, rest)?;
+        }
         self.arrived = until;
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! tries systemd-boot counts down. BIOS: `slot` and `try` of GRUB's environment, and the block lists
 //! of `fairlead/VERSION.cfg`. They are written in such an order that at any moment each firmware finds
 //! an image that is complete and signed. An image under way has no first sector, so that it is no
-//! program yet; the running image is never written to, renamed or removed.
+//! program yet (nor is what a removed one left on the disk); the running image is never written to, renamed or removed.
 //!
 //! PID 1 calls this, with the partition mounted and writable: [`Updates`] for what is asked from afar,
 //! [`Slots`] after a start. It restarts nothing and measures no health.

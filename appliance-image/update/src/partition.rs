@@ -14,9 +14,9 @@ pub trait Partition {
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// What the disk holds, not what is remembered of it.
     fn open(&self, path: &str) -> io::Result<Self::File>;
-    /// A file of that many zeros, for [`Partition::write_at`] to fill.
+    /// A file of that many zeros, which replaces one of the same name.
     fn create(&self, path: &str, bytes: u64) -> io::Result<()>;
-    /// In place; the file does not grow.
+    /// In place, or where the file ends.
     fn write_at(&self, path: &str, at: u64, bytes: &[u8]) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, path: &str) -> io::Result<()>;
@@ -64,7 +64,6 @@ impl Partition for Mounted {
             fs::create_dir_all(folder)?;
         }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        // Written rather than only sized: the room is taken now, or there is none.
         io::copy(&mut io::repeat(0).take(bytes), &mut file).map(drop)
     }
 

@@ -39,7 +39,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm: Option<u64>,
     },
-    /// `lines` from line number `after` on, at most `most` of them, and `next`, where to go on.
+    /// `lines` from line number `after` on, at most `most` of them, and `next`, where to go on. What is
+    /// past the last line is its end.
     Log {
         #[serde(default)]
         after: u64,
