@@ -16,22 +16,21 @@ use std::path::Path;
 
 /// Where a changed configuration is looked at.
 const SCRATCH: &str = "/run/address.conf";
+/// Bytes of what the console asks at most.
+const LONGEST_OF_CONSOLE: usize = 4096;
 const LOG_LINES: usize = 20_000;
 
-pub fn answer(machine: &mut Machine, request: &Value) -> Answer {
-    let text = |name: &str| request[name].as_str().unwrap_or_default();
-    // What only the console asks, in words of its own.
-    match text("do") {
-        "show" => return done(json!({"text": machine.files.main_text()})),
-        "login" => return login(machine, text("password")),
-        "set-password" if request["password"].is_string() => return set_password(machine, text("password")),
-        "set-address" if request["interface"].is_null() => return set_address(machine, text("address")),
-        "use-before" => return use_before(machine),
-        _ => {}
+pub fn answer(machine: &mut Machine, line: &[u8]) -> Answer {
+    // Longer ones carry files, and are read once.
+    if line.len() <= LONGEST_OF_CONSOLE
+        && let Ok(request) = serde_json::from_slice(line)
+        && let Some(answer) = answer_console(machine, &request)
+    {
+        return answer;
     }
-    let asked: Asked = match serde_json::from_value(request.clone()) {
+    let asked = match Asked::parse(line) {
         Ok(asked) => asked,
-        Err(error) => return refused(format!("not understood: {error}")),
+        Err(answer) => return value(&answer),
     };
     if let Some(answer) = machine.desk(|desk, now, machine| desk.answer(&asked, now, machine)).flatten() {
         return value(&answer);
@@ -56,6 +55,19 @@ pub fn answer(machine: &mut Machine, request: &Value) -> Answer {
         }
         _ => refused("this system cannot do that"),
     }
+}
+
+/// What only the console asks, in words of its own.
+fn answer_console(machine: &mut Machine, request: &Value) -> Option<Answer> {
+    let text = |name: &str| request[name].as_str().unwrap_or_default();
+    Some(match text("do") {
+        "show" => done(json!({"text": machine.files.main_text()})),
+        "login" => login(machine, text("password")),
+        "set-password" if request["password"].is_string() => set_password(machine, text("password")),
+        "set-address" if request["interface"].is_null() => set_address(machine, text("address")),
+        "use-before" => use_before(machine),
+        _ => return None,
+    })
 }
 
 fn value(answer: &management::Answer) -> Answer {
