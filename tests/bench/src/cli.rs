@@ -14,7 +14,7 @@ Runs fairlead beside Debian's nginx and HAProxy: one worker each on CPU 0, load 
 
   --rounds N       rounds of each proxy in each scenario (5; or ROUNDS=)
   --seconds S      seconds of a round (1.5; or SECONDS=)
-  --proxies LIST   of nginx,haproxy,fairlead; ratios are to the first
+  --proxies LIST   of nginx,haproxy,fairlead (and confined, with worker_seccomp on); ratios are to the first
   --perf           one more round under perf: where the CPU time went
   --syscalls       one more round under strace: system calls per operation
 Scenarios (or ONLY=\"NAME...\"; those in brackets only when named):";
@@ -40,7 +40,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Option<Options>, Faul
         scenarios: Vec::new(),
         rounds: from_environment("ROUNDS", 5)?,
         round: Duration::ZERO,
-        products: Product::ALL.to_vec(),
+        products: Product::BY_DEFAULT.to_vec(),
         perf: false,
         syscalls: false,
     };
@@ -84,7 +84,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Fault> {
 
 fn product(name: &str) -> Result<Product, Fault> {
     let found = Product::ALL.into_iter().find(|product| product.name() == name);
-    found.ok_or_else(|| format!("no proxy is called {name}: nginx, haproxy, fairlead").into())
+    found.ok_or_else(|| format!("no proxy is called {name}: nginx, haproxy, fairlead, confined").into())
 }
 
 fn number<T: FromStr>(name: &str, text: &str) -> Result<T, Fault> {

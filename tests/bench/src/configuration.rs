@@ -28,6 +28,7 @@ pub fn text(product: Product, scenario: &Scenario, listen: SocketAddr, directory
         Product::Nginx if !scenario.is_http() && Path::new(STREAM_MODULE).exists() => {
             format!("load_module {STREAM_MODULE};\n{}", nginx(product, scenario, listen, directory))
         }
+        Product::Confined => format!("worker_seccomp on;\n{}", nginx(product, scenario, listen, directory)),
         Product::Nginx | Product::Fairlead => nginx(product, scenario, listen, directory),
     }
 }

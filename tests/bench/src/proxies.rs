@@ -16,16 +16,21 @@ pub enum Product {
     Nginx,
     Haproxy,
     Fairlead,
+    /// With `worker_seccomp on`.
+    Confined,
 }
 
 impl Product {
-    pub const ALL: [Product; 3] = [Product::Nginx, Product::Haproxy, Product::Fairlead];
+    pub const ALL: [Product; 4] = [Product::Nginx, Product::Haproxy, Product::Fairlead, Product::Confined];
+    /// Run when none is named.
+    pub const BY_DEFAULT: [Product; 3] = [Product::Nginx, Product::Haproxy, Product::Fairlead];
 
     pub fn name(self) -> &'static str {
         match self {
             Product::Nginx => "nginx",
             Product::Haproxy => "haproxy",
             Product::Fairlead => "fairlead",
+            Product::Confined => "confined",
         }
     }
 
@@ -34,7 +39,7 @@ impl Product {
         match self {
             Product::Nginx => command.args(["-e", "stderr", "-c"]),
             Product::Haproxy => command.args(["-db", "-f"]),
-            Product::Fairlead => command.arg("-c"),
+            Product::Fairlead | Product::Confined => command.arg("-c"),
         };
         command.arg(configuration);
         Ok(command)
@@ -42,7 +47,7 @@ impl Product {
 
     pub fn binary(self) -> Result<PathBuf, Fault> {
         match self {
-            Product::Fairlead => Ok(std::env::current_exe()?.with_file_name("fairlead")),
+            Product::Fairlead | Product::Confined => Ok(std::env::current_exe()?.with_file_name("fairlead")),
             // Debian keeps both outside of a user's PATH.
             Product::Nginx | Product::Haproxy => ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
                 .iter()
