@@ -104,7 +104,12 @@ pub fn globals(main: &Path) -> String {
     let tree = Tree::read(main, None);
     let says = |name: &str| tree.root.statements.iter().any(|statement| &*statement.name.text == name);
     let mut globals = String::from("daemon off;");
-    for (name, statement) in [("user", " user fairlead;"), ("pid", " pid /run/fairlead/fairlead.pid;")] {
+    let ours = [
+        ("user", " user fairlead;"),
+        ("pid", " pid /run/fairlead/fairlead.pid;"),
+        ("worker_seccomp", " worker_seccomp on;"),
+    ];
+    for (name, statement) in ours {
         if !says(name) {
             globals.push_str(statement);
         }
@@ -143,13 +148,13 @@ mod tests {
         let path = file("daemon", text);
         let after = in_the_foreground(&path, text).unwrap();
         assert_eq!(after, "user www-data;\n      \n      # as it was\nevents {}\n");
-        assert_eq!(globals(&path), "daemon off; pid /run/fairlead/fairlead.pid;");
+        assert_eq!(globals(&path), "daemon off; pid /run/fairlead/fairlead.pid; worker_seccomp on;");
         fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn one_without_a_user_gets_ours() {
-        let path = file("plain", "pid run/a.pid;\nhttp { }\n");
+        let path = file("plain", "pid run/a.pid;\nworker_seccomp log;\nhttp { }\n");
         assert_eq!(in_the_foreground(&path, "http { }\n"), None);
         assert_eq!(globals(&path), "daemon off; user fairlead;");
         fs::remove_file(path).unwrap();
