@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairlead-image", &["fairlead-disk"]),
     ("fairlead-update", &["fairlead-appliance", "fairlead-disk"]),
     ("fairlead-bench", &[]),
+    ("fairlead-boot-tests", &["fairlead-disk", "fairlead-harness", "fairlead-image"]),
     ("fairlead-fuzz", &["fairlead-appliance", "fairlead-conf", "fairlead-core", "fairlead-l4", "fairlead-l7"]),
 ];
 

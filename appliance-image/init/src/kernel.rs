@@ -93,6 +93,17 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(below)
 }
 
+/// How far the kernel keeps even the superuser out of itself: what firmware that checks signatures asks for.
+pub fn lockdown() -> String {
+    let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    chosen(&text).unwrap_or("not there").to_owned()
+}
+
+/// The word in brackets: `none [integrity] confidentiality`.
+fn chosen(text: &str) -> Option<&str> {
+    text.split_once('[')?.1.split_once(']').map(|(chosen, _)| chosen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

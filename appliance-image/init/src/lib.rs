@@ -26,6 +26,7 @@ pub mod partition;
 pub mod password;
 pub mod pid1;
 pub mod power;
+pub mod processes;
 pub mod say;
 pub mod seed;
 pub mod service;

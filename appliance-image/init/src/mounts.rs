@@ -18,6 +18,7 @@ const STILL: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(Mou
 const MOUNTS: &[Mount] = &[
     Mount { at: "/proc", kind: "proc", flags: STILL, data: "" },
     Mount { at: "/sys", kind: "sysfs", flags: STILL, data: "" },
+    Mount { at: "/sys/kernel/security", kind: "securityfs", flags: STILL, data: "" },
     Mount { at: "/dev", kind: "devtmpfs", flags: MountFlags::NOSUID.union(MountFlags::NOEXEC), data: "mode=0755" },
     Mount { at: "/run", kind: "tmpfs", flags: STILL, data: "mode=0755,size=50%" },
     Mount { at: "/tmp", kind: "tmpfs", flags: STILL, data: "mode=1777,size=25%" },

@@ -130,7 +130,7 @@ fn arm(loader: &mut Loader) -> Option<Watchdog> {
 
 fn kernel_values() {
     let (set, refused) = kernel::settle();
-    say::step(format!("kernel: {set} values set for a proxy"));
+    say::step(format!("kernel: {set} values set for a proxy, lockdown {}", kernel::lockdown()));
     for value in refused {
         say::trouble(format!("kernel value {value}"), "the machine works with the kernel's own");
     }

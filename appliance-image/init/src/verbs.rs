@@ -6,7 +6,7 @@ use crate::health::Transport;
 use crate::machine::Machine;
 use crate::power::End;
 use crate::supervise::State;
-use crate::{address, entropy, logs, password, say, support};
+use crate::{address, entropy, logs, password, processes, say, support};
 use fairlead_appliance::management::{self, Asked, By, Request};
 use fairlead_appliance::store::{Files, MAIN};
 use nix::ifaddrs::getifaddrs;
@@ -85,7 +85,7 @@ fn status(machine: &Machine) -> Value {
         return with_service(machine, json!({"state": "stopped"}));
     };
     let state = if machine.serves { "serving" } else { "starting" };
-    with_service(machine, json!({"state": state, "pid": pid, "since": since}))
+    with_service(machine, json!({"state": state, "pid": pid, "since": since, "processes": processes::of(pid)}))
 }
 
 fn with_service(machine: &Machine, mut fairlead: Value) -> Value {
