@@ -43,7 +43,7 @@ fn until_held(proxy: &Proxy, client: &mut Client, path: &str) -> Response {
 }
 
 fn forbid(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 /// Another file takes the name.
