@@ -19,6 +19,7 @@ pub async fn serve(socket: OwnedFd, key: ListenerKey, current: Rc<Current<Worker
             return log(&current, &key, Level::Alert, format_args!("epoll_ctl() failed {}", OsError(&error)));
         }
     };
+    listener.acknowledge_with_answers();
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {

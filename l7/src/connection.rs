@@ -344,8 +344,11 @@ fn first_bytes(client: &Client, bytes: &mut Vec<u8>) -> bool {
 
 async fn read_head(client: &mut Client, request: &mut Request, limits: &Limits, worker: &Worker) -> Result<(), NoHead> {
     poll_fn(|cx| {
-        if !request.buffer.is_empty() && request.parse(limits).map_err(NoHead::Bad)? == Progress::Head {
-            return Poll::Ready(Ok(()));
+        if !request.buffer.is_empty() {
+            if request.parse(limits).map_err(NoHead::Bad)? == Progress::Head {
+                return Poll::Ready(Ok(()));
+            }
+            client.stream.acknowledge();
         }
         loop {
             let read = worker.context.scratch.with_read(|buffer| {
@@ -361,6 +364,7 @@ async fn read_head(client: &mut Client, request: &mut Request, limits: &Limits, 
             if request.parse(limits).map_err(NoHead::Bad)? == Progress::Head {
                 return Poll::Ready(Ok(()));
             }
+            client.stream.acknowledge();
         }
     })
     .await

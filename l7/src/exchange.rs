@@ -216,6 +216,9 @@ impl Exchange {
         self.body = BodyReader::new(self.request.framing);
         self.consumed = self.request.head_len;
         self.request_length = self.request.sound_len();
+        if self.request.awaits_body() {
+            client.stream.acknowledge();
+        }
         let ended = match self.find(servers) {
             Ok(()) => self.serve(client).await,
             Err(status) => {

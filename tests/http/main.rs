@@ -8,6 +8,7 @@ use fairlead_harness::Setup;
 mod abuse;
 mod access;
 mod access_log;
+mod acknowledging;
 mod added_headers;
 mod addition;
 mod auth;

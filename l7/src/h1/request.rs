@@ -363,6 +363,16 @@ impl Request {
         self.sound.saturating_sub(self.line.start as usize) as u64
     }
 
+    /// Whether more of its body has yet to come, as far as that is known from its head.
+    pub fn awaits_body(&self) -> bool {
+        let here = self.buffer.len().saturating_sub(self.head_len) as u64;
+        match self.framing {
+            RequestBody::None => false,
+            RequestBody::Length(length) => here < length,
+            RequestBody::Chunked => true,
+        }
+    }
+
     /// Whether its request line was understood.
     pub fn has_target(&self) -> bool {
         !self.method_text.is_empty()

@@ -43,6 +43,14 @@ impl Acceptor {
         Ok(Acceptor { socket, watch, taken: Cell::new(0) })
     }
 
+    /// What a client says first is acknowledged with the answer, where that comes within the time of a delayed
+    /// acknowledgement (RFC 9293 section 3.8.6.3): a packet less for each connection. Whoever reads what is only
+    /// a part of a message calls [`Stream::acknowledge`].
+    pub fn acknowledge_with_answers(&self) {
+        // Connections begin as their listener is set; on a Unix socket this fails and means nothing.
+        let _ = raw::sockopt::set_tcp_quickack(&self.socket, false);
+    }
+
     /// The next connection and where it comes from: `None` on a Unix socket.
     ///
     /// # Errors

@@ -364,6 +364,15 @@ impl Stream {
         }
     }
 
+    /// Acknowledges what has come, and what will come next: the other side may be waiting for that before it
+    /// sends more (RFC 9293 section 3.7.4), and no answer is about to carry it.
+    pub fn acknowledge(&self) {
+        if !self.unix {
+            // As above.
+            let _ = raw::sockopt::set_tcp_quickack(self, true);
+        }
+    }
+
     /// Closing will reset the connection and leave nothing of it in the kernel.
     pub fn reset_on_close(&self) {
         // Fails only when the connection is broken, and then nothing is left anyway.
