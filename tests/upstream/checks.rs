@@ -182,7 +182,7 @@ fn what_is_wrong_is_told() {
         ("", "uri=state", "invalid parameter \"uri=state\""),
         ("", "persistent", "\"persistent\" requires \"mandatory\""),
         ("", "type=grpc", "\"type=grpc\" is known to nginx, not built in fairlead"),
-        ("", "uri=/x type=grpc grpc_status=12", "main.conf:8:76\n"),
+        ("", "uri=/x type=grpc grpc_status=12", "main.conf:9:76\n"),
         ("", "type=grpc", "checks of gRPC services need HTTP/2 to the peers"),
         ("match m { require good; }", "match=m", "invalid variable name \"good\""),
         ("match m { require $good; }", "match=m", "unknown \"good\" variable"),
