@@ -23,6 +23,9 @@ pub(super) enum Picked {
     ClientGone,
 }
 
+/// How often peers that seem to have no room and seem not to be full are looked at again.
+const MOST_LOOKS: u32 = 8;
+
 /// How a wait came to its end, or a turn of it.
 enum Woken {
     /// Something may be free.
@@ -50,11 +53,10 @@ impl Run<'_> {
             return self.picked(exchange, lease, (bound, now, None));
         };
         // Those who wait come first.
-        if queue.is_empty() {
-            let (lease, bound) = self.choose(exchange, now);
-            if lease.is_some() || !self.destination.balancer.group.has_full(&self.tried, now) {
-                return self.picked(exchange, lease, (bound, now, None));
-            }
+        if queue.is_empty()
+            && let Some((lease, bound)) = self.choose_now(exchange, now)
+        {
+            return self.picked(exchange, lease, (bound, now, None));
         }
         let Some(place) = queue.join(!self.tried.is_empty()) else {
             let name = &self.destination.balancer.group.name;
@@ -89,19 +91,9 @@ impl Run<'_> {
                 Woken::Called | Woken::Late => {}
             }
             self.renew(exchange);
-            // Once more when nobody is full any longer: a peer may have come free in between.
-            for _ in 0..2 {
-                self.destination.balancer.look_again();
-                let (lease, bound) = self.choose(exchange, now);
-                if lease.is_some() {
-                    return self.picked(exchange, lease, (bound, now, waited));
-                }
-                if self.destination.balancer.group.has_full(&self.tried, now) {
-                    break;
-                }
-            }
-            if !self.destination.balancer.group.has_full(&self.tried, now) {
-                return self.picked(exchange, None, (None, now, waited));
+            self.destination.balancer.look_again();
+            if let Some((lease, bound)) = self.choose_now(exchange, now) {
+                return self.picked(exchange, lease, (bound, now, waited));
             }
             if !self.tried.is_empty() {
                 place.pass_on();
@@ -144,6 +136,22 @@ impl Run<'_> {
         if let Some(slot) = group.and_then(|group| exchange.worker.balancers.get(group)) {
             self.destination.balancer = slot.balancer();
         }
+    }
+
+    /// A peer, or nobody when none is to be had; `None` when there are some that only have no room.
+    fn choose_now(&mut self, exchange: &Exchange, now: Tick) -> Option<(Option<Lease>, Option<Bound>)> {
+        for _ in 0..MOST_LOOKS {
+            let (lease, bound) = self.choose(exchange, now);
+            if lease.is_some() {
+                return Some((lease, bound));
+            }
+            if self.destination.balancer.group.has_full(&self.tried, now) {
+                return None;
+            }
+            // Nobody is full any longer: one may have come free in between, on another worker.
+            self.destination.balancer.look_again();
+        }
+        Some((None, None))
     }
 
     fn choose(&mut self, exchange: &Exchange, now: Tick) -> (Option<Lease>, Option<Bound>) {
