@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_module_that_a_kernel_has_not_ends_the_build() {
-        let modules = whole(Kind::Tiny, &[("tls", "depends=gone\0")]);
+        let modules = whole(Kind::Tiny, &[("virtio_net", "depends=gone\0")]);
         assert_eq!(modules.choose(Kind::Tiny, false).err().unwrap().to_string(), "the kernel has no module gone");
     }
 
