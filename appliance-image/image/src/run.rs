@@ -15,7 +15,7 @@ const PORTS: &[(&str, u16, u16, &str)] = &[
     ("tcp", 8080, 80, "curl http://127.0.0.1:8080/"),
     ("tcp", 9000, 9000, "nc 127.0.0.1 9000"),
     ("udp", 9001, 9001, "echo hi | nc -u -w1 127.0.0.1 9001"),
-    ("tcp", 8443, 8443, "fairleadctl --to 127.0.0.1:8443 status"),
+    ("tcp", 8443, 8443, "fairleadctl 127.0.0.1 status"),
 ];
 const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const SEED_TIME: u64 = 1_767_225_600;
